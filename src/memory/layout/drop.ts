@@ -1,0 +1,52 @@
+// Every way a packet ends without being sent: a number, a name. The sentences are in datapath/drop_reason.ts;
+// a test compares the two. Numbers never change their meaning; new ones go to the end.
+
+export const DROP_NONE = 0
+/** `action drop`. */
+export const DROP_FILTER = 1
+/** Not addressed to this port (PACKET_OTHERHOST) or no protocol handler took it. */
+export const DROP_OTHERHOST = 2
+export const DROP_NO_PROTOCOL = 3
+export const DROP_DEV_DOWN = 4
+/** Frame longer than the MTU of the port it arrived on, or shorter than an Ethernet header. */
+export const DROP_RX_TOO_LONG = 5
+export const DROP_RX_TOO_SHORT = 6
+export const DROP_NO_SLOT = 7
+export const DROP_HEADROOM = 8
+export const DROP_LOOP = 9
+export const DROP_RECLASSIFY_LOOP = 10
+/** Redirected into a tunnel device without tunnel metadata. */
+export const DROP_NO_TUNNEL_KEY = 11
+export const DROP_TUNNEL_AF = 12
+export const DROP_NO_ROUTE = 13
+export const DROP_NEIGH_FAILED = 14
+export const DROP_NEIGH_QUEUE_FULL = 15
+export const DROP_PKT_TOO_BIG = 16
+export const DROP_IP_HEADER = 17
+export const DROP_IP_CSUM = 18
+export const DROP_UDP_CSUM = 19
+export const DROP_UDP_LENGTH = 20
+export const DROP_NO_SOCKET = 21
+export const DROP_TUNNEL_HEADER = 22
+export const DROP_NO_VNI = 23
+export const DROP_TUNNEL_ECN = 24
+export const DROP_INNER_HEADER = 25
+export const DROP_FRAG_REASSEMBLY = 26
+export const DROP_FRAG_TIMEOUT = 27
+export const DROP_FRAG_DUPLICATE = 28
+export const DROP_ARP = 29
+export const DROP_ND = 30
+/** Delivered to the host, which has no use for it (consumed). */
+export const DROP_HOST_CONSUMED = 31
+export const DROP_TRAP = 32
+export const DROP_DUMMY = 33
+export const DROP_VLAN = 34
+export const DROP_ACTION = 35
+export const DROP_MIRRED_NEST = 36
+export const DROP_IP_SOURCE = 37
+export const DROP_IP_MARTIAN = 38
+export const DROP_FORWARDING_OFF = 39
+export const DROP_EMIT_FULL = 40
+export const DROP_VLAN_UNKNOWN = 41
+export const DROP_POLICE = 42
+export const DROP_MAX = 96

@@ -1,0 +1,73 @@
+// What the datapath knows of an encap entry: its header, an immutable template with patch points.
+//
+// Control makes a new header for every change and publishes it over ENCAP_HEADER; 0 means that the next
+// hop is not resolved and packets take the slow path. Offsets are bytes.
+
+// ---- encap entry (struct mlx5e_encap_entry): the words that the datapath reads; the rest is in encap/
+/** Address of the encap header, 0 while not valid. @rcu encap_tbl */
+export const ENCAP_HEADER = 0
+/** The tunnel device (address). @constant */
+export const ENCAP_DEV = 4
+/** Its tunnel metadata (address of a tun_info that the entry owns). @constant */
+export const ENCAP_TUN = 8
+/** Control's part begins here; its layout is in encap/encap_entry.ts. */
+export const ENCAP_CONTROL = 64
+export const ENCAP_SIZE = 192
+
+// ---- encap header (pkt_reformat): immutable
+/** The outer bytes, Ethernet first, end at HEADER_BYTES + HEADER_ROOM: right-aligned, so that whole words are copied. */
+export const HEADER_LEN = 0
+/** Port or device (address) that the outer frame leaves by. */
+export const HEADER_OUT_DEV = 4
+/** HEADER_F_*. */
+export const HEADER_FLAGS = 8
+/** Byte offset of the outer IP header from the first outer byte (14, 18). */
+export const HEADER_L3 = 12
+/** Byte offset of the outer UDP or GRE header. */
+export const HEADER_L4 = 16
+/** Largest outer IP packet that fits the route (MTU of the device). */
+export const HEADER_MTU = 20
+/** tos and ttl of the tunnel key: the configured values that inheritance starts from. */
+export const HEADER_TOS = 24
+export const HEADER_TTL = 28
+/** IPv4 header checksum of the template with tot_len, id and tos zero: unfolded sum. */
+export const HEADER_IP_SUM = 32
+/** Sum of the pseudo header without the length, unfolded, for a UDP or GRE checksum. */
+export const HEADER_PSEUDO_SUM = 36
+/** UDP source port range: min, number of ports. */
+export const HEADER_PORT_MIN = 40
+export const HEADER_PORT_COUNT = 44
+/** Retirement checks: flows that use it are under RCU; refs must be 0. */
+export const HEADER_ENTRY = 48
+/** Bytes to strip from the front of the inner frame first (14 for L3 tunnels). */
+export const HEADER_STRIP = 52
+/** Template bytes are right-aligned in HEADER_ROOM bytes from here. */
+export const HEADER_BYTES = 64
+export const HEADER_ROOM = 384
+/** Small headers (up to 128 bytes of template, right-aligned in 128) use this size and room. */
+export const HEADER_SIZE_SMALL = 192
+export const HEADER_ROOM_SMALL = 128
+export const HEADER_SIZE = 448
+
+export const HEADER_F_IPV6 = 1
+/** Transport is UDP: set source port from the flow hash, length, checksum. */
+export const HEADER_F_UDP = 2
+/** Transport checksum is to be computed (UDP, or GRE with the checksum bit). */
+export const HEADER_F_CSUM = 4
+/** tos (traffic class) starts from the inner one. */
+export const HEADER_F_TOS_INHERIT = 8
+export const HEADER_F_TTL_INHERIT = 16
+/** DF as the inner IPv4 header has it. */
+export const HEADER_F_DF_INHERIT = 32
+/** DF always. */
+export const HEADER_F_DF_SET = 64
+/** GRE: sequence number from the device. */
+export const HEADER_F_SEQ = 128
+/** GRE (with or without checksum). */
+export const HEADER_F_GRE = 256
+/** Outer room is HEADER_ROOM_SMALL. */
+export const HEADER_F_SMALL = 512
+/** Inner ECN is not copied out (ip6gretap). */
+export const HEADER_F_NO_ECN = 1024
+/** Flow label from the flow hash (GRE over IPv6). */
+export const HEADER_F_FLOW_LABEL = 2048

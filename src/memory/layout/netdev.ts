@@ -1,0 +1,89 @@
+// A network device of the switch (struct net_device): a port, a dummy, a tunnel device.
+//
+// The device table is one region of NETDEV_MAX slots, slot i for ifindex i, found by arithmetic. Control
+// writes under rtnl; the datapath reads plain words. Offsets are bytes.
+
+/** NETDEV_KIND_*, 0 when the slot is free. @rcu rtnl */
+export const NETDEV_KIND = 0
+/** IFF_* as rtnetlink shows them (IFF_UP 1, IFF_RUNNING 0x40, IFF_NOARP 0x80, …). @rcu rtnl */
+export const NETDEV_FLAGS = 4
+export const NETDEV_IFINDEX = 8
+export const NETDEV_MTU = 12
+/** Six bytes, then two of zero. @rcu rtnl */
+export const NETDEV_MAC = 16
+/** Filters of the two hooks, 0 without qdisc. @rcu rtnl */
+export const NETDEV_INGRESS = 24
+export const NETDEV_EGRESS = 28
+/** NETDEV_F_*. @rcu rtnl */
+export const NETDEV_FEATURES = 32
+/** Tunnel metadata and encap entry of a tunnel device with a fixed remote. @rcu rtnl */
+export const NETDEV_TUN = 36
+export const NETDEV_ENCAP = 40
+/** UDP port of a tunnel device (be16 as a little-endian number). @constant */
+export const NETDEV_TP_DST = 44
+/** VNI of a classic tunnel device. @constant */
+export const NETDEV_VNI = 48
+/** Next tunnel device on the same UDP port. @rcu rtnl */
+export const NETDEV_TP_NEXT = 52
+/** Qdisc: QDISC_NONE, QDISC_CLSACT, QDISC_INGRESS. @rcu rtnl */
+export const NETDEV_QDISC = 56
+/** Port number in the order of the scenario, -1 for other devices. @constant */
+export const NETDEV_PORT = 60
+/** Counter ids of what was received and sent. @constant */
+export const NETDEV_RX_COUNTER = 64
+export const NETDEV_TX_COUNTER = 68
+/** Name, zero-terminated, IFNAMSIZ bytes. @under rtnl */
+export const NETDEV_NAME = 80
+/** 96 bytes that belong to the kind (parameters of a tunnel device for `ip -d link show`). @under rtnl */
+export const NETDEV_PRIV = 96
+export const NETDEV_SIZE = 256
+export const NETDEV_MAX = 4096
+
+export const NETDEV_KIND_NONE = 0
+export const NETDEV_KIND_PORT = 1
+export const NETDEV_KIND_DUMMY = 2
+export const NETDEV_KIND_LOOPBACK = 3
+export const NETDEV_KIND_VXLAN = 4
+export const NETDEV_KIND_GENEVE = 5
+export const NETDEV_KIND_GRETAP = 6
+export const NETDEV_KIND_IP6GRETAP = 7
+export const NETDEV_KIND_GRE = 8
+export const NETDEV_KIND_IP6GRE = 9
+export const NETDEV_KIND_BAREUDP = 10
+export const NETDEV_KIND_ERSPAN = 11
+export const NETDEV_KIND_IP6ERSPAN = 12
+export const NETDEV_KIND_IPIP = 13
+export const NETDEV_KIND_SIT = 14
+
+export const IFF_UP = 1
+export const IFF_BROADCAST = 2
+export const IFF_LOOPBACK = 8
+export const IFF_POINTOPOINT = 0x10
+export const IFF_RUNNING = 0x40
+export const IFF_NOARP = 0x80
+export const IFF_PROMISC = 0x100
+export const IFF_MULTICAST = 0x1000
+export const IFF_LOWER_UP = 0x10000
+
+/** Tunnel device takes its key from the packet (`external`, collect_md). */
+export const NETDEV_F_EXTERNAL = 1
+/** VXLAN group policy extension. */
+export const NETDEV_F_GBP = 2
+export const NETDEV_F_UDP6_ZERO_CSUM_RX = 4
+/** Its frames begin with the IP header (gre, bareudp, ipip). */
+export const NETDEV_F_L3 = 8
+
+export const QDISC_NONE = 0
+export const QDISC_CLSACT = 1
+export const QDISC_INGRESS = 2
+
+// ---- local addresses: an immutable table, republished whole (SUPER_LOCAL)
+/** Number of buckets less one. */
+export const LOCAL_MASK = 0
+export const LOCAL_BYTES = 4
+export const LOCAL_ENTRIES = 64
+/** An entry: family (4, 6, 0 = empty), ifindex, reserved, reserved, 16 address bytes (v4 in the first four). */
+export const LOCAL_ENTRY_FAMILY = 0
+export const LOCAL_ENTRY_IFINDEX = 4
+export const LOCAL_ENTRY_ADDR = 16
+export const LOCAL_ENTRY_SIZE = 32

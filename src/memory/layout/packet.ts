@@ -1,0 +1,47 @@
+// A packet slot: metadata, room for the tunnel metadata of a decapsulated packet, headroom, frame.
+//
+//   0        64                384            640
+//   +--------+-----------------+--------------+---------------------------+
+//   | meta   | tun_info + opts | headroom     | frame as it arrived ...   |
+//   +--------+-----------------+--------------+---------------------------+
+//
+// PKT_DATA is the address of the first byte of the frame; encap and decap move it, never the payload.
+// A slot belongs to one thread at a time: worker, host, or the ring between them. @worker
+
+export const PKT_DATA = 0
+/** Bytes of the frame, Ethernet header included. */
+export const PKT_LEN = 4
+/** Device (address of its NETDEV slot) the packet is on now: skb->dev. */
+export const PKT_DEV = 8
+/** ifindex it came in by: skb->skb_iif. */
+export const PKT_IIF = 12
+/** Tunnel metadata (address of a tun_info), 0 without: skb_tunnel_info(). */
+export const PKT_TUN = 16
+export const PKT_MARK = 20
+export const PKT_PRIORITY = 24
+/** Flow hash of the innermost packet, 0 = not computed. */
+export const PKT_HASH = 28
+/** PKT_F_*. */
+export const PKT_FLAGS = 32
+/** Connection (address) and state bits of conntrack. */
+export const PKT_CT = 36
+export const PKT_CT_STATE = 40
+export const PKT_QUEUE = 44
+/** Arrival time, nanoseconds, low and high word. */
+export const PKT_TIME = 48
+export const PKT_TIME_HI = 52
+/** Depth of nested redirects (mirred_rec_level / xmit recursion). */
+export const PKT_NEST = 56
+/** Number of the packet in the replay, or 0. */
+export const PKT_SEQ = 60
+/** tun_info of a decapsulated packet. */
+export const PKT_TUN_INFO = 64
+export const PKT_HEADROOM = 384
+export const PKT_FRAME = 640
+
+/** Outer checksum was verified already (reassembled, or made by us). */
+export const PKT_F_CSUM_VERIFIED = 1
+/** Came back from the host after reassembly: local input must not punt it again as a fragment. */
+export const PKT_F_REASSEMBLED = 2
+/** L2 miss in a bridge (skb ext). */
+export const PKT_F_L2_MISS = 4
