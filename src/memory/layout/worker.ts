@@ -1,7 +1,8 @@
 // What one datapath worker owns: its key, its caches, its emission list, its drop counters.
 //
 // An emission is what a packet became: output on a port, or a punt to the host. The list is in the order
-// in which things happened; whoever drives the worker handles it in that order, after each call. @worker
+// in which things happened; whoever drives the worker handles it in that order, after each call. A burst
+// stops behind a packet that punted, so that what the host learns from it holds for the next packet. @worker
 
 export const WORKER_INDEX = 0
 /** Stack of free packet slots: addresses, count, capacity. */
