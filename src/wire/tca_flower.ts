@@ -1,0 +1,160 @@
+// TCA_OPTIONS of a flower filter: the TCA_FLOWER_* attributes (include/uapi/linux/pkt_cls.h, kernel 6.1).
+//
+// A KEY attribute carries the value, its _MASK twin the mask. Addresses, ports, ids and protocols are in network order;
+// flags of TCA_FLOWER_KEY_FLAGS too; TCA_FLOWER_FLAGS and the conntrack state and zone are in host order.
+
+export const TCA_FLOWER_UNSPEC = 0
+export const TCA_FLOWER_CLASSID = 1
+export const TCA_FLOWER_MASK_FLAGS_RANGE = 1
+export const TCA_FLOWER_INDEV = 2
+export const TCA_FLOWER_ACT = 3
+export const TCA_FLOWER_KEY_ETH_DST = 4
+export const TCA_FLOWER_KEY_ETH_DST_MASK = 5
+export const TCA_FLOWER_KEY_ETH_SRC = 6
+export const TCA_FLOWER_KEY_ETH_SRC_MASK = 7
+export const TCA_FLOWER_KEY_ETH_TYPE = 8
+export const TCA_FLOWER_KEY_IP_PROTO = 9
+export const TCA_FLOWER_KEY_IPV4_SRC = 10
+export const TCA_FLOWER_KEY_IPV4_SRC_MASK = 11
+export const TCA_FLOWER_KEY_IPV4_DST = 12
+export const TCA_FLOWER_KEY_IPV4_DST_MASK = 13
+export const TCA_FLOWER_KEY_IPV6_SRC = 14
+export const TCA_FLOWER_KEY_IPV6_SRC_MASK = 15
+export const TCA_FLOWER_KEY_IPV6_DST = 16
+export const TCA_FLOWER_KEY_IPV6_DST_MASK = 17
+export const TCA_FLOWER_KEY_TCP_SRC = 18
+export const TCA_FLOWER_KEY_TCP_DST = 19
+export const TCA_FLOWER_KEY_UDP_SRC = 20
+export const TCA_FLOWER_KEY_UDP_DST = 21
+export const TCA_FLOWER_FLAGS = 22
+export const TCA_FLOWER_KEY_VLAN_ID = 23
+export const TCA_FLOWER_KEY_VLAN_PRIO = 24
+export const TCA_FLOWER_KEY_VLAN_ETH_TYPE = 25
+export const TCA_FLOWER_KEY_ENC_KEY_ID = 26
+export const TCA_FLOWER_KEY_ENC_IPV4_SRC = 27
+export const TCA_FLOWER_KEY_ENC_IPV4_SRC_MASK = 28
+export const TCA_FLOWER_KEY_ENC_IPV4_DST = 29
+export const TCA_FLOWER_KEY_ENC_IPV4_DST_MASK = 30
+export const TCA_FLOWER_KEY_ENC_IPV6_SRC = 31
+export const TCA_FLOWER_KEY_ENC_IPV6_SRC_MASK = 32
+export const TCA_FLOWER_KEY_ENC_IPV6_DST = 33
+export const TCA_FLOWER_KEY_ENC_IPV6_DST_MASK = 34
+export const TCA_FLOWER_KEY_TCP_SRC_MASK = 35
+export const TCA_FLOWER_KEY_TCP_DST_MASK = 36
+export const TCA_FLOWER_KEY_UDP_SRC_MASK = 37
+export const TCA_FLOWER_KEY_UDP_DST_MASK = 38
+export const TCA_FLOWER_KEY_SCTP_SRC_MASK = 39
+export const TCA_FLOWER_KEY_SCTP_DST_MASK = 40
+export const TCA_FLOWER_KEY_SCTP_SRC = 41
+export const TCA_FLOWER_KEY_SCTP_DST = 42
+export const TCA_FLOWER_KEY_ENC_UDP_SRC_PORT = 43
+export const TCA_FLOWER_KEY_ENC_UDP_SRC_PORT_MASK = 44
+export const TCA_FLOWER_KEY_ENC_UDP_DST_PORT = 45
+export const TCA_FLOWER_KEY_ENC_UDP_DST_PORT_MASK = 46
+export const TCA_FLOWER_KEY_FLAGS = 47
+export const TCA_FLOWER_KEY_FLAGS_MASK = 48
+export const TCA_FLOWER_KEY_ICMPV4_CODE = 49
+export const TCA_FLOWER_KEY_ICMPV4_CODE_MASK = 50
+export const TCA_FLOWER_KEY_ICMPV4_TYPE = 51
+export const TCA_FLOWER_KEY_ICMPV4_TYPE_MASK = 52
+export const TCA_FLOWER_KEY_ICMPV6_CODE = 53
+export const TCA_FLOWER_KEY_ICMPV6_CODE_MASK = 54
+export const TCA_FLOWER_KEY_ICMPV6_TYPE = 55
+export const TCA_FLOWER_KEY_ICMPV6_TYPE_MASK = 56
+export const TCA_FLOWER_KEY_ARP_SIP = 57
+export const TCA_FLOWER_KEY_ARP_SIP_MASK = 58
+export const TCA_FLOWER_KEY_ARP_TIP = 59
+export const TCA_FLOWER_KEY_ARP_TIP_MASK = 60
+export const TCA_FLOWER_KEY_ARP_OP = 61
+export const TCA_FLOWER_KEY_ARP_OP_MASK = 62
+export const TCA_FLOWER_KEY_ARP_SHA = 63
+export const TCA_FLOWER_KEY_ARP_SHA_MASK = 64
+export const TCA_FLOWER_KEY_ARP_THA = 65
+export const TCA_FLOWER_KEY_ARP_THA_MASK = 66
+export const TCA_FLOWER_KEY_MPLS_TTL = 67
+export const TCA_FLOWER_KEY_MPLS_BOS = 68
+export const TCA_FLOWER_KEY_MPLS_TC = 69
+export const TCA_FLOWER_KEY_MPLS_LABEL = 70
+export const TCA_FLOWER_KEY_TCP_FLAGS = 71
+export const TCA_FLOWER_KEY_TCP_FLAGS_MASK = 72
+export const TCA_FLOWER_KEY_IP_TOS = 73
+export const TCA_FLOWER_KEY_IP_TOS_MASK = 74
+export const TCA_FLOWER_KEY_IP_TTL = 75
+export const TCA_FLOWER_KEY_IP_TTL_MASK = 76
+export const TCA_FLOWER_KEY_CVLAN_ID = 77
+export const TCA_FLOWER_KEY_CVLAN_PRIO = 78
+export const TCA_FLOWER_KEY_CVLAN_ETH_TYPE = 79
+export const TCA_FLOWER_KEY_ENC_IP_TOS = 80
+export const TCA_FLOWER_KEY_ENC_IP_TOS_MASK = 81
+export const TCA_FLOWER_KEY_ENC_IP_TTL = 82
+export const TCA_FLOWER_KEY_ENC_IP_TTL_MASK = 83
+export const TCA_FLOWER_KEY_ENC_OPTS = 84
+export const TCA_FLOWER_KEY_ENC_OPTS_MASK = 85
+export const TCA_FLOWER_IN_HW_COUNT = 86
+export const TCA_FLOWER_KEY_PORT_SRC_MIN = 87
+export const TCA_FLOWER_KEY_PORT_DST_MIN = 89
+export const TCA_FLOWER_KEY_CT_STATE = 91
+export const TCA_FLOWER_KEY_CT_STATE_MASK = 92
+export const TCA_FLOWER_KEY_CT_ZONE = 93
+export const TCA_FLOWER_KEY_CT_ZONE_MASK = 94
+export const TCA_FLOWER_KEY_CT_MARK = 95
+export const TCA_FLOWER_KEY_CT_MARK_MASK = 96
+export const TCA_FLOWER_KEY_CT_LABELS = 97
+export const TCA_FLOWER_KEY_CT_LABELS_MASK = 98
+export const TCA_FLOWER_KEY_MPLS_OPTS = 99
+export const TCA_FLOWER_KEY_HASH = 100
+export const TCA_FLOWER_KEY_HASH_MASK = 101
+export const TCA_FLOWER_KEY_NUM_OF_VLANS = 102
+export const TCA_FLOWER_KEY_PPPOE_SID = 103
+export const TCA_FLOWER_KEY_PPP_PROTO = 104
+export const TCA_FLOWER_KEY_L2TPV3_SID = 105
+/** Highest attribute of this list. */
+export const TCA_FLOWER_MAX = 105
+
+/** TCA_FLOWER_KEY_CT_STATE */
+export const TCA_FLOWER_KEY_CT_FLAGS_NEW = 1
+export const TCA_FLOWER_KEY_CT_FLAGS_ESTABLISHED = 2
+export const TCA_FLOWER_KEY_CT_FLAGS_RELATED = 4
+export const TCA_FLOWER_KEY_CT_FLAGS_TRACKED = 8
+export const TCA_FLOWER_KEY_CT_FLAGS_INVALID = 16
+export const TCA_FLOWER_KEY_CT_FLAGS_REPLY = 32
+
+/** TCA_FLOWER_KEY_FLAGS */
+export const TCA_FLOWER_KEY_FLAGS_IS_FRAGMENT = 1
+export const TCA_FLOWER_KEY_FLAGS_FRAG_IS_FIRST = 2
+
+/** In TCA_FLOWER_KEY_ENC_OPTS and _MASK */
+export const TCA_FLOWER_KEY_ENC_OPTS_UNSPEC = 0
+export const TCA_FLOWER_KEY_ENC_OPTS_GENEVE = 1
+export const TCA_FLOWER_KEY_ENC_OPTS_VXLAN = 2
+export const TCA_FLOWER_KEY_ENC_OPTS_ERSPAN = 3
+export const TCA_FLOWER_KEY_ENC_OPTS_GTP = 4
+
+export const TCA_FLOWER_KEY_ENC_OPT_GENEVE_UNSPEC = 0
+export const TCA_FLOWER_KEY_ENC_OPT_GENEVE_CLASS = 1
+export const TCA_FLOWER_KEY_ENC_OPT_GENEVE_TYPE = 2
+export const TCA_FLOWER_KEY_ENC_OPT_GENEVE_DATA = 3
+
+export const TCA_FLOWER_KEY_ENC_OPT_VXLAN_UNSPEC = 0
+export const TCA_FLOWER_KEY_ENC_OPT_VXLAN_GBP = 1
+
+export const TCA_FLOWER_KEY_ENC_OPT_ERSPAN_UNSPEC = 0
+export const TCA_FLOWER_KEY_ENC_OPT_ERSPAN_VER = 1
+export const TCA_FLOWER_KEY_ENC_OPT_ERSPAN_INDEX = 2
+export const TCA_FLOWER_KEY_ENC_OPT_ERSPAN_DIR = 3
+export const TCA_FLOWER_KEY_ENC_OPT_ERSPAN_HWID = 4
+
+export const TCA_FLOWER_KEY_ENC_OPT_GTP_UNSPEC = 0
+export const TCA_FLOWER_KEY_ENC_OPT_GTP_PDU_TYPE = 1
+export const TCA_FLOWER_KEY_ENC_OPT_GTP_QFI = 2
+
+/** In TCA_FLOWER_KEY_MPLS_OPTS */
+export const TCA_FLOWER_KEY_MPLS_OPTS_UNSPEC = 0
+export const TCA_FLOWER_KEY_MPLS_OPTS_LSE = 1
+
+export const TCA_FLOWER_KEY_MPLS_OPT_LSE_UNSPEC = 0
+export const TCA_FLOWER_KEY_MPLS_OPT_LSE_DEPTH = 1
+export const TCA_FLOWER_KEY_MPLS_OPT_LSE_TTL = 2
+export const TCA_FLOWER_KEY_MPLS_OPT_LSE_BOS = 3
+export const TCA_FLOWER_KEY_MPLS_OPT_LSE_TC = 4
+export const TCA_FLOWER_KEY_MPLS_OPT_LSE_LABEL = 5
