@@ -371,7 +371,7 @@ const tlvs = new Int32Array(NLMSGERR_ATTR_MISS_NEST + 1)
 /** What an NLMSG_ERROR message says. */
 export function parseError(reply: Uint8Array): ErrorReply {
   const d = viewOf(reply)
-  const errno = -d.getInt32(NLMSG_HDRLEN, true)
+  const errno = 0 - d.getInt32(NLMSG_HDRLEN, true)
   if (!(msgFlags(d) & NLM_F_ACK_TLVS)) return { errno, message: '', offset: undefined }
   const quoted = msgFlags(d) & NLM_F_CAPPED ? NLMSG_HDRLEN : align4(msgLen(d, NLMSG_HDRLEN + 4))
   parseAttrs(d, NLMSG_HDRLEN + 4 + quoted, msgLen(d), tlvs, NLMSGERR_ATTR_MISS_NEST)
