@@ -77,13 +77,19 @@ export const QDISC_NONE = 0
 export const QDISC_CLSACT = 1
 export const QDISC_INGRESS = 2
 
-// ---- local addresses: an immutable table, republished whole (SUPER_LOCAL)
+// ---- local addresses: an immutable table, republished whole (SUPER_LOCAL; 0 = no address yet)
+// Open addressing, at most half full. For an address of words w0..w3 (loaded little-endian, IPv4: w0 alone):
+//   h = w0 ^ w1 ^ w2 ^ w3;  h ^= h >>> 16;  h ^= h >>> 8
+// the entry is at LOCAL_ENTRIES + (h & LOCAL_MASK) * LOCAL_ENTRY_SIZE or in the next ones (cyclic), before the first
+// of family 0. Broadcast addresses of the connected subnets stand in it too, as LOCAL_ENTRY_TYPE says.
 /** Number of buckets less one. */
 export const LOCAL_MASK = 0
 export const LOCAL_BYTES = 4
 export const LOCAL_ENTRIES = 64
-/** An entry: family (4, 6, 0 = empty), ifindex, reserved, reserved, 16 address bytes (v4 in the first four). */
+/** An entry: family (4, 6, 0 = empty), ifindex, type, reserved, 16 address bytes (v4 in the first four). */
 export const LOCAL_ENTRY_FAMILY = 0
 export const LOCAL_ENTRY_IFINDEX = 4
+/** RTN_LOCAL 2 (an address of ours) or RTN_BROADCAST 3. */
+export const LOCAL_ENTRY_TYPE = 8
 export const LOCAL_ENTRY_ADDR = 16
 export const LOCAL_ENTRY_SIZE = 32
