@@ -3,9 +3,9 @@
 //   block -> chain -> mask list (prio order, then the order in which the masks of a prio came to be)
 //                        mask -> hash table -> flow -> action program
 //
-// The datapath reads these under RCU: it follows CHAIN_MASKS, MASK_NEXT, MASK_TABLE, FLOW_NEXT and
-// FLOW_ACTIONS with plain loads; control publishes them with atomic stores and frees after a grace
-// period. All pointers are byte addresses in the arena, 0 is null. Offsets are bytes.
+// The datapath reads these under RCU: it follows CHAIN_MASKS, MASK_NEXT, MASK_TABLE, the cells of the
+// table and FLOW_ACTIONS with plain loads; control publishes them with atomic stores and frees after a
+// grace period. All pointers are byte addresses in the arena, 0 is null. Offsets are bytes.
 
 // ---- block: the filters of one hook, or of several when it is shared (struct tcf_block)
 /** Holders: hooks and walkers. @atomic */
@@ -14,7 +14,7 @@ export const BLOCK_REFCNT = 0
 export const BLOCK_INDEX = 4
 /** Chain 0, made with the block: what a packet meets first. @constant */
 export const BLOCK_CHAIN0 = 8
-/** First chain, linked by CHAIN_NEXT, in order of index. @rcu block */
+/** First chain, linked by CHAIN_NEXT, in the order in which they came to be. @rcu block */
 export const BLOCK_CHAINS = 12
 /** Futex word of lock class block. @atomic */
 export const BLOCK_LOCK = 16
@@ -73,11 +73,11 @@ export const MASK_NEXT = 0
 export const MASK_PRIO = 4
 /** Copy of PRIO_PROTO: a packet of another protocol skips the mask. @constant */
 export const MASK_PROTO = 8
-/** The bucket array, replaced when it grows. @rcu prio */
+/** The table of its flows, replaced when it grows. @rcu prio */
 export const MASK_TABLE = 12
 /** How many words of the key the mask looks at; 0 matches every packet. @constant */
 export const MASK_WORDS = 16
-/** MASK_RANGE_*: flows that also have a port range are compared one by one. @constant */
+/** MASK_RANGE_*: its flows also have a port range (FLOW_RANGE); of several with an equal key the first in the table whose range holds the port is the one. @constant */
 export const MASK_FLAGS = 20
 export const MASK_NFLOWS = 24
 export const MASK_PREV = 28
@@ -93,17 +93,29 @@ export const MASK_SIZE_LARGE = 1088
 export const MASK_RANGE_SRC = 1
 export const MASK_RANGE_DST = 2
 
-// ---- bucket array of a mask
-/** Number of buckets less one; the number is a power of two. */
+// ---- table of a mask: open addressing, so that a packet which misses touches no flow
+//
+// A cell is two words: the full hash of the packed key, and the flow. A lookup begins at cell
+// `hash & TABLE_MASK` and goes on to the next (and from the last to the first) until a cell whose flow
+// is CELL_FREE; a cell whose hash differs, or whose flow is CELL_DEAD, is passed over. There is always a
+// free cell. Control writes the hash first and publishes the flow; a dead cell may be taken again, so a
+// reader compares the whole key of the flow that it read. A table grows by a new one (RCU).
+/** Number of cells less one; the number is a power of two. */
 export const TABLE_MASK = 0
 export const TABLE_BYTES = 4
-/** Bucket heads: addresses of flows, linked by FLOW_NEXT. */
-export const TABLE_BUCKETS = 16
+/** Cells that are not free: flows and dead ones. @under prio */
+export const TABLE_USED = 8
+export const TABLE_CELLS = 16
+export const CELL_HASH = 0
+export const CELL_FLOW = 4
+export const CELL_SIZE = 8
+/** No flow was ever here: the lookup ends. */
+export const CELL_FREE = 0
+/** A flow was here: the lookup goes on. */
+export const CELL_DEAD = 1
 
 // ---- flow (struct cls_fl_filter and struct mlx5e_tc_flow in one)
 // First line: what a datapath worker reads.
-/** Next flow in the bucket. @rcu prio */
-export const FLOW_NEXT = 0
 /** Full hash of the packed key. @constant */
 export const FLOW_HASH = 4
 /** The program that packets run now: the fast one, or the slow one. @rcu encap_tbl */
