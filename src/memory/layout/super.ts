@@ -29,6 +29,9 @@ export const SUPER_RCU = 60
 export const SUPER_RCU_READERS = 64
 /** Pools: address of the descriptor table. */
 export const SUPER_POOLS = 68
+/** Records of threads that allocate and lock (memory/thread_record.ts): address, count. */
+export const SUPER_THREADS = 72
+export const SUPER_THREAD_COUNT = 76
 /** Lock words of the locks of which there is one: 16 words from here, see sync/lock_order.ts. */
 export const SUPER_LOCKS = 128
 /** Address of the state of each part that keeps some: 32 words, see SUPER_PART_*. */
