@@ -21,27 +21,49 @@ export const BLOCK_LOCK = 16
 /** NETDEV address and direction of the one hook of an unshared block. @constant */
 export const BLOCK_DEV = 20
 export const BLOCK_PARENT = 24
+/** Next shared block. @under rtnl */
 export const BLOCK_NEXT = 28
+/** Last of BLOCK_CHAINS. @under block */
+export const BLOCK_CHAINS_TAIL = 32
 export const BLOCK_SIZE = 64
 
 // ---- chain (struct tcf_chain)
+/** Prios, goto actions, walkers, and one when it was made by `tc chain add`. Not in BLOCK_CHAINS while 0. @under block */
 export const CHAIN_REFCNT = 0
-/** Goto actions that name this chain. @atomic */
+/** Those of them that are goto actions: a chain that only they hold is not shown. @under block */
 export const CHAIN_ACTION_REFCNT = 4
+/** @constant */
 export const CHAIN_INDEX = 8
 /** First mask of the first prio; a packet walks MASK_NEXT from here. @rcu chain */
 export const CHAIN_MASKS = 12
+/** @rcu block */
 export const CHAIN_NEXT = 16
+/** @constant */
 export const CHAIN_BLOCK = 20
-/** First prio, linked by PRIO_NEXT, ascending pref. @under chain */
+/** First prio, linked by PRIO_NEXT, ascending pref. @rcu chain */
 export const CHAIN_PRIOS = 24
+/** Futex word of lock class chain. @atomic */
 export const CHAIN_LOCK = 28
+/** CHAIN_F_*. @under block */
 export const CHAIN_FLAGS = 32
+/** Template, 0 without: TEMPLATE_*. @under block */
 export const CHAIN_TEMPLATE = 36
 export const CHAIN_SIZE = 64
+/** Made by `tc chain add`. */
+export const CHAIN_F_EXPLICIT = 1
+/** Its last reference is gone: who finds it looks again. @under chain */
+export const CHAIN_DEAD = 40
+
+// ---- template of a chain (struct fl_flow_tmplt)
+/** Bytes of the block, mask and key as flower's attributes gave them (KEY_SIZE_OPTS each). @constant */
+export const TEMPLATE_MASK = 64
+export const TEMPLATE_KEY = 576
+export const TEMPLATE_SIZE = 1088
 
 // ---- prio: one classifier instance, a (pref, protocol) pair of a chain (struct tcf_proto)
+/** The chain's list, and walkers. @atomic */
 export const PRIO_REFCNT = 0
+/** @rcu chain */
 export const PRIO_NEXT = 4
 /** The pref that tc shows (1..65535). @constant */
 export const PRIO_PREF = 8
@@ -49,18 +71,20 @@ export const PRIO_PREF = 8
 export const PRIO_PROTO = 12
 /** PRIO_KIND_FLOWER or PRIO_KIND_MATCHALL. @constant */
 export const PRIO_KIND = 16
+/** Futex word of lock class prio. @atomic */
 export const PRIO_LOCK = 20
+/** @constant */
 export const PRIO_CHAIN = 24
-/** First and last of this prio's masks in the chain's mask list. @under prio */
+/** First and last of this prio's masks in the chain's mask list. @under chain, changed with prio held too */
 export const PRIO_FIRST_MASK = 28
 export const PRIO_LAST_MASK = 32
-/** No handle below this one is free. @under prio */
-export const PRIO_HANDLE_HINT = 36
-export const PRIO_NFLOWS = 40
-export const PRIO_FLAGS = 44
-/** Flows in the order in which a dump shows them. @under prio */
-export const PRIO_FLOWS = 48
-export const PRIO_FLOWS_TAIL = 52
+/** Root of the handles (flow/idr.ts): handle -> flow, in the order in which a dump shows them. @under prio */
+export const PRIO_HANDLES = 36
+export const PRIO_HANDLES_SHIFT = 40
+/** @under prio */
+export const PRIO_NFLOWS = 44
+/** PRIO_DELETED: taken off the chain, no flow may join. @under prio */
+export const PRIO_FLAGS = 48
 export const PRIO_SIZE = 64
 export const PRIO_KIND_FLOWER = 1
 export const PRIO_KIND_MATCHALL = 2
@@ -79,7 +103,9 @@ export const MASK_TABLE = 12
 export const MASK_WORDS = 16
 /** MASK_RANGE_*: its flows also have a port range (FLOW_RANGE); of several with an equal key the first in the table whose range holds the port is the one. @constant */
 export const MASK_FLAGS = 20
+/** @under prio */
 export const MASK_NFLOWS = 24
+/** @under chain */
 export const MASK_PREV = 28
 /** Groups of the key (bit 0..7, 64 bytes each) that the mask looks at. @constant */
 export const MASK_GROUPS = 32
@@ -116,6 +142,8 @@ export const CELL_DEAD = 1
 
 // ---- flow (struct cls_fl_filter and struct mlx5e_tc_flow in one)
 // First line: what a datapath worker reads.
+/** Port range of this flow, min in the low, max in the high 16 bits, host order: source. @constant */
+export const FLOW_RANGE = 0
 /** Full hash of the packed key. @constant */
 export const FLOW_HASH = 4
 /** The program that packets run now: the fast one, or the slow one. @rcu encap_tbl */
@@ -128,17 +156,22 @@ export const FLOW_KEY_PTR = 16
 export const FLOW_FLAGS = 20
 /** Packed masked key: one word for each pair of the mask. @constant */
 export const FLOW_KEY = 24
-export const FLOW_KEY_WORDS_INLINE = 10
+export const FLOW_KEY_WORDS_INLINE = 9
+/** Port range, destination. @constant */
+export const FLOW_RANGE_DST = 60
 // Second line: control.
+/** The table's, and whoever works on the flow. Zero is final. @atomic */
 export const FLOW_REFCNT = 64
+/** @constant */
 export const FLOW_HANDLE = 68
 export const FLOW_PRIO = 72
-/** Next in the (prio, handle) table. @rcu handle */
-export const FLOW_HANDLE_NEXT = 76
-/** Next and previous in PRIO_FLOWS. @under prio */
-export const FLOW_LIST_NEXT = 80
-export const FLOW_LIST_PREV = 84
-/** Both programs; FLOW_ACTIONS holds one of them. @constant */
+/** Key words that have bits outside the mask, for the dump: count, then (offset, word) pairs; 0 without. @constant */
+export const FLOW_RAW = 76
+/** Copy of TCA_FLOWER_CLASSID and of what else is only shown. @constant */
+export const FLOW_CLASSID = 80
+/** TCA_CLS_FLAGS_* as given, and TCA_CLS_FLAGS_NOT_IN_HW. @constant */
+export const FLOW_CLS_FLAGS = 84
+/** Both programs; FLOW_ACTIONS holds one of them. They change only when a shared action changes. @under action */
 export const FLOW_FAST = 88
 export const FLOW_SLOW = 92
 /** Actions: FLOW_NACTIONS addresses of tc_action, in a block of their own when more than four. @constant */
@@ -151,11 +184,6 @@ export const FLOW_ENCAPS = 124
 // Third line: completions of the mlx5e scheme, and what is rare.
 export const FLOW_INIT_DONE = 128
 export const FLOW_DEL_HW_DONE = 132
-/** TCA_CLS_FLAGS_* as given. @constant */
-export const FLOW_CLS_FLAGS = 136
-export const FLOW_CLASSID = 140
-/** Port range of this flow: min, max in host order, src then dst (u16 each). @constant */
-export const FLOW_RANGE = 144
 /** Trace points print this as the cookie; never reused while the arena lives. @constant */
 export const FLOW_COOKIE = 152
 export const FLOW_COOKIE_HI = 156
