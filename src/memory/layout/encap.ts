@@ -57,7 +57,7 @@ export const HEADER_F_CSUM = 4
 /** tos (traffic class) starts from the inner one. */
 export const HEADER_F_TOS_INHERIT = 8
 export const HEADER_F_TTL_INHERIT = 16
-/** DF as the inner IPv4 header has it. */
+/** DF as the inner IPv4 header has it; over UDP also when the inner packet is IPv6, as vxlan and geneve have it. */
 export const HEADER_F_DF_INHERIT = 32
 /** DF always. */
 export const HEADER_F_DF_SET = 64
