@@ -13,10 +13,10 @@ import type { Arena } from '../memory/arena.ts'
 import { counterAlloc, counterFree } from '../memory/counters.ts'
 import {
   IFF_BROADCAST,
+  IFF_LOOPBACK,
   IFF_LOWER_UP,
   IFF_MULTICAST,
   IFF_NOARP,
-  IFF_LOOPBACK,
   IFF_POINTOPOINT,
   IFF_UP,
   NETDEV_EGRESS,
@@ -129,7 +129,7 @@ export function loopbackDev(a: Arena): number {
 /** What a name may be (dev_valid_name): 1..15 characters, no slash, colon or space, not a dot or two. */
 export function validName(name: string): boolean {
   if (name.length === 0 || name.length >= IFNAMSIZ || name === '.' || name === '..') return false
-  return !/[/:\s\u0000]/.test(name)
+  return !/[/:\s]/.test(name) && !name.includes('\0')
 }
 
 /** The flags that a device of the kind is born with, down. */
