@@ -13,7 +13,7 @@
 export const KEY_N_PROTO = 0
 /** IP protocol or the last IPv6 next header (u8). */
 export const KEY_IP_PROTO = 2
-/** FLOW_IS_FRAGMENT, FLOW_FIRST_FRAG (u8). */
+/** FLOW_IS_FRAGMENT, FLOW_FIRST_FRAG, FLOW_ADDR_IPV4 or FLOW_ADDR_IPV6 (u8). */
 export const KEY_FLAGS = 3
 export const KEY_ETH_DST = 4
 export const KEY_ETH_SRC = 10
@@ -84,6 +84,8 @@ export const KEY_CT_LABELS = 228
 /** Kind of tunnel options: ENC_OPTS_* (u8), then their length in bytes (u8). */
 export const KEY_ENC_OPTS_KIND = 244
 export const KEY_ENC_OPTS_LEN = 245
+/** Bit i: the packet has a label stack entry i + 1 (u8). */
+export const KEY_MPLS_USED = 246
 
 /** The key without tunnel options. */
 export const KEY_SIZE = 256
@@ -93,6 +95,9 @@ export const KEY_SIZE_OPTS = 512
 
 export const FLOW_IS_FRAGMENT = 1
 export const FLOW_FIRST_FRAG = 2
+/** A whole IPv4, or IPv6, header was read: control.addr_type. A rule that asks for both can never match. */
+export const FLOW_ADDR_IPV4 = 4
+export const FLOW_ADDR_IPV6 = 8
 
 export const ADDR_TYPE_NONE = 0
 export const ADDR_TYPE_IPV4 = 2
