@@ -6,8 +6,8 @@
 // and no lock (it must be an online RCU reader). What changes when, the state machine, is net/neigh_update.ts; timers,
 // probes and held packets are host/neighbour.ts's, which is the one writer beside `ip neigh`.
 //
-// A listener is called after a change that matters to others (NETEVENT_NEIGH_UPDATE: valid or not, another link-layer
-// address), on the thread that made the change and with no lock held: encap/ posts from it to the event worker.
+// A listener is called after a change that matters to others, on the thread that made the change and with no lock held:
+// encap/ posts from it to the event worker.
 // Times are milliseconds of the switch's clock, kept modulo 2^32 and compared by difference.
 
 import type { Arena } from '../memory/arena.ts'
@@ -27,8 +27,8 @@ export const NUD_CONNECTED = NUD_PERMANENT | NUD_NOARP | NUD_REACHABLE
 
 // ---- the table
 const TABLE_LOCK = 0
-/** Entries that garbage collection may take (gc_entries): all but permanent and externally learned. @under neighbour */
-export const NEIGH_GC_ENTRIES = 4
+/** Entries that garbage collection may take (gc_entries), IPv4 then IPv6: all but permanent and externally learned. @under neighbour */
+export const NEIGH_GC_ENTRIES = 16
 /** A timer was set by a thread that is not the host's: the host looks at all. @atomic */
 export const NEIGH_TIMERS_CHANGED = 8
 /** Bumped with every change. @atomic */
@@ -68,7 +68,6 @@ export const NEIGH_PROTOCOL = 76
 export const NEIGH_DEAD = 80
 /** On the list that garbage collection looks at. @under neighbour */
 export const NEIGH_ON_GC_LIST = 84
-/** When the datapath last used it, as encap/'s statistics saw it (neigh->used of the hardware path). */
 export const NEIGH_SIZE = 128
 
 /** A picture of a neighbour, consistent in itself. */
@@ -93,49 +92,43 @@ export interface NeighSnapshot {
   protocol: number
 }
 
-export type NeighListener = (a: Arena, neigh: number) => void
+export type NeighListener = (a: Arena, event: number, neigh: number) => void
 interface Hooks {
   listeners: NeighListener[]
   /** The host's, on its own thread: a timer was set or stopped. */
-  timer: NeighListener | undefined
-  /** Every visible change and the end: for `ip monitor` and the notifications of the server. */
-  notify: ((a: Arena, event: number, neigh: number) => void)[]
+  timer: ((a: Arena, neigh: number) => void) | undefined
 }
 const hooks = new WeakMap<WebAssembly.Memory, Hooks>()
 
 function hooksOf(a: Arena): Hooks {
   let h = hooks.get(a.memory)
   if (h === undefined) {
-    h = { listeners: [], timer: undefined, notify: [] }
+    h = { listeners: [], timer: undefined }
     hooks.set(a.memory, h)
   }
   return h
 }
 
-/** From now on `f` hears of neighbours that become valid or invalid or change their link-layer address, by this thread. */
+/**
+ * From now on `f` hears of every change that this thread makes and that the kernel would tell of (NETEVENT_NEIGH_UPDATE
+ * and `ip monitor neigh`): RTM_NEWNEIGH for another state or link-layer address, RTM_DELNEIGH for the end.
+ */
 export const neighListen = (a: Arena, f: NeighListener): void => {
   hooksOf(a).listeners.push(f)
 }
 
-/** From now on `f` hears of everything that `ip monitor neigh` shows: RTM_NEWNEIGH, RTM_DELNEIGH. */
-export const neighNotifyListen = (a: Arena, f: (a: Arena, event: number, neigh: number) => void): void => {
-  hooksOf(a).notify.push(f)
-}
-
 /** The host's thread only: `f` hears of timers that change. */
-export const neighTimerHook = (a: Arena, f: NeighListener | undefined): void => {
+export const neighTimerHook = (a: Arena, f: ((a: Arena, neigh: number) => void) | undefined): void => {
   hooksOf(a).timer = f
 }
 
-/** Tells the listeners (NETEVENT_NEIGH_UPDATE). No lock held. */
-export function neighChanged(a: Arena, neigh: number): void {
-  for (const f of hooksOf(a).listeners) f(a, neigh)
-}
-
-/** Tells those who follow the table. No lock held. */
+/**
+ * Tells of a change (neigh_update_notify): RTM_NEWNEIGH for one that others should see, RTM_DELNEIGH when it left the
+ * table. No lock held.
+ */
 export function neighNotify(a: Arena, event: number, neigh: number): void {
   add(a.m, (neighTable(a) + NEIGH_GENERATION) >> 2, 1)
-  for (const f of hooksOf(a).notify) f(a, event, neigh)
+  for (const f of hooksOf(a).listeners) f(a, event, neigh)
 }
 
 export const neighTable = (a: Arena): number => a.m[(SUPER_PARTS + SUPER_PART_NEIGH) >> 2]
@@ -188,7 +181,7 @@ export function neighInsertLocked(
   return n
 }
 
-/** Takes a neighbour out of the table; its memory goes back after a grace period. The caller holds lock neighbour. */
+/** Takes a neighbour out of the table. The caller holds lock neighbour; then it tells of it, then neighFree. */
 export function neighUnlinkLocked(a: Arena, n: number): void {
   const m = a.m
   let word = bucketWord(a, m[(n + NEIGH_FAMILY) >> 2], neighAddress(a, n), m[(n + NEIGH_DEV) >> 2])
@@ -197,8 +190,10 @@ export function neighUnlinkLocked(a: Arena, n: number): void {
   publish(m, word, m[(n + NEIGH_NEXT) >> 2])
   store(m, (n + NEIGH_DEAD) >> 2, 1)
   setTimerLocked(a, n, 0, false)
-  freeRcu(a, n, NEIGH_SIZE, TAG_NEIGH)
 }
+
+/** Gives an unlinked neighbour back, after a grace period. */
+export const neighFree = (a: Arena, n: number): void => freeRcu(a, n, NEIGH_SIZE, TAG_NEIGH)
 
 /** Begins and ends a change of the words in the sequence count. The caller holds lock neighbour. */
 export const writeBegin = (a: Arena, n: number): void => {
