@@ -7,27 +7,27 @@
 /** Number of the kind in the action catalogue. @constant */
 export const ACT_KIND = 0
 export const ACT_INDEX = 4
-/** tcfa_refcnt: what `ref` shows. @atomic */
+/** tcfa_refcnt: what `ref` shows. @under action */
 export const ACT_REFCNT = 8
-/** tcfa_bindcnt: filters that use it, what `bind` shows. @atomic */
+/** tcfa_bindcnt: filters that use it, what `bind` shows. @under action */
 export const ACT_BINDCNT = 12
 /** tcfa_action: TC_ACT_*, with the chain index or the jump count in the low 28 bits. @under action */
 export const ACT_CONTROL = 16
-/** Its own counter, or the one it shares with its flow. @constant */
+/** Its own counter, for what its flows' counters cannot say; 0 without. @under action */
 export const ACT_COUNTER = 20
-/** ACT_F_*. @atomic */
+/** TCA_ACT_FLAGS_* as shown. @constant */
 export const ACT_FLAGS = 24
 /** Address of the user cookie: a length byte, then up to 16 bytes; 0 without. @under action */
 export const ACT_COOKIE = 28
-/** Next in the (kind, index) table. @under action */
-export const ACT_NEXT = 32
+/** Counter of what it had counted for flows that are gone; 0 without. Only control writes it. @under action */
+export const ACT_BASE = 32
 /** Chain that `goto` names, held. @under action */
 export const ACT_CHAIN = 36
 /** Milliseconds of the switch's clock. @constant */
 export const ACT_INSTALLED = 40
 /** hw_stats type as given. @constant */
 export const ACT_HW_STATS = 44
-/** First flow that uses it: list of ACT_USER items, for republication. @under action */
+/** The flow that uses it | USER_F_*; or the first of several USER items | USER_LIST; 0 without. @under action */
 export const ACT_USERS = 48
 /** Second control (gact random, police exceed). @under action */
 export const ACT_CONTROL2 = 52
@@ -35,8 +35,18 @@ export const ACT_CONTROL2 = 52
 export const ACT_PARAMS = 64
 export const ACT_SIZE = 128
 
-/** The counter is the flow's: every packet that enters the flow reaches the action. */
-export const ACT_F_FLOW_COUNTER = 1
+// ---- one use of an action by a flow; of a single one there is only the word ACT_USERS
+/** The flow | USER_F_*. */
+export const USER_FLOW = 0
+export const USER_NEXT = 4
+export const USER_SIZE = 16
+/** ACT_USERS is a list. */
+export const USER_LIST = 1
+/** Every packet that enters the flow reaches the action: packets, bytes and times are the flow's counter's. */
+export const USER_F_PACKETS = 2
+/** Drops and overlimits are the flow's counter's. */
+export const USER_F_DROPS = 4
+export const USER_FLAGS = 7
 
 // TC_ACT_* (linux/pkt_cls.h)
 export const TC_ACT_UNSPEC = -1

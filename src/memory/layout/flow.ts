@@ -8,7 +8,7 @@
 // grace period. All pointers are byte addresses in the arena, 0 is null. Offsets are bytes.
 
 // ---- block: the filters of one hook, or of several when it is shared (struct tcf_block)
-/** Holders: hooks and walkers. @atomic */
+/** Holders: hooks, and chains that are in the list. @under block */
 export const BLOCK_REFCNT = 0
 /** `ingress_block N`, or 0. @constant */
 export const BLOCK_INDEX = 4
@@ -23,8 +23,8 @@ export const BLOCK_DEV = 20
 export const BLOCK_PARENT = 24
 /** Next shared block. @under rtnl */
 export const BLOCK_NEXT = 28
-/** Last of BLOCK_CHAINS. @under block */
-export const BLOCK_CHAINS_TAIL = 32
+/** Hooks that use it; with the last one its filters go. @under rtnl */
+export const BLOCK_HOOKS = 32
 export const BLOCK_SIZE = 64
 
 // ---- chain (struct tcf_chain)
@@ -51,8 +51,6 @@ export const CHAIN_TEMPLATE = 36
 export const CHAIN_SIZE = 64
 /** Made by `tc chain add`. */
 export const CHAIN_F_EXPLICIT = 1
-/** Its last reference is gone: who finds it looks again. @under chain */
-export const CHAIN_DEAD = 40
 
 // ---- template of a chain (struct fl_flow_tmplt)
 /** Bytes of the block, mask and key as flower's attributes gave them (KEY_SIZE_OPTS each). @constant */
