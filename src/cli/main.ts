@@ -1,0 +1,96 @@
+// The command: options in, one call into a program, exit status out.
+//
+//   0  done            1  the work ran, and its input was damaged on the way, or a check failed
+//   2  bad input or usage, nothing done          3  the system refused
+//
+// The only file that knows the option parser. Errors go to stderr, one line first: what, where, why.
+import { readFileSync } from 'node:fs'
+import { Command, CommanderError, InvalidArgumentError, Option } from 'commander'
+import { bench } from './bench.ts'
+import { convert } from './convert.ts'
+import { exitStatus, report } from './errors.ts'
+import { replay } from './replay.ts'
+
+const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'))
+
+/** An option's number, within bounds. */
+function count(min: number, max: number) {
+  return (text: string): number => {
+    const n = Number(text)
+    if (!/^\d+$/.test(text) || n < min || n > max)
+      throw new InvalidArgumentError(`Expected a number from ${min} to ${max}.`)
+    return n
+  }
+}
+
+const program = new Command('flowerbed')
+  .description('A userspace software switch that runs tc flower rules, with tunnel encap and decap.')
+  .version(version)
+  .helpCommand(false)
+  .showHelpAfterError('(--help says how)')
+  .exitOverride()
+  .configureOutput({ outputError: (text, write) => write(`flowerbed: ${text.replace(/^error: /, '')}`) })
+
+program
+  .command('replay')
+  .description('Run a scenario offline: captures go through tc rules, what each port sent comes out.')
+  .argument('[scenario]', 'folder with setup.tc, rules.tc and in-<port>.pcap')
+  .option('--rules <file...>', 'rule files, instead of a scenario folder')
+  .option('--in <port=pcap...>', 'captures that ports receive, with --rules')
+  .option('--out <dir>', 'write out-<port>.pcap, filters.json, summary.json and log.txt there')
+  .option('--json', 'print the summary as one JSON document')
+  .option('--workers <n>', 'datapath workers', count(1, 64), 1)
+  .addOption(new Option('--pcap-backend <name>', 'read captures through another package').choices(['pcap-parser']))
+  .option('--pace', 'wait for the wall clock between packets')
+  .addHelpText(
+    'after',
+    `
+A scenario is a plain iproute2 script and captures:
+  setup.tc           ip and tc lines that make the world; "# ports: 4" says which ports exist (p0 … p3)
+  rules.tc           tc lines; a line may begin with @1.5s, @+200ms or @packet 100
+  in-<port>.pcap     what a port receives (pcap or pcapng)
+
+Example: flowerbed replay fixtures/first --out /tmp/result`,
+  )
+  .action((scenario, options) => finish(replay(scenario, options)))
+
+program
+  .command('bench')
+  .description('Measure: encap throughput from memory to memory, or a capture file to a capture file.')
+  .argument('[suite]', 'encap or pcap', 'encap')
+  .option('--json', 'print the results as one JSON document')
+  .option('--size <bytes...>', 'frame sizes, or imix')
+  .option('--flows <n...>', 'numbers of flows')
+  .option('--masks <n...>', 'numbers of masks')
+  .option('--runs <n>', 'runs of each case; the median counts', count(1, 99))
+  .option('--ms <n>', 'milliseconds of each run', count(10, 60_000))
+  .option('--packets <n>', 'packets of the capture, for pcap', count(1000, 100_000_000))
+  .action((suite, options) => finish(bench(suite, options)))
+
+program
+  .command('convert')
+  .description('Convert a capture between pcap and pcapng, by the name of the target.')
+  .argument('<from>', 'a capture')
+  .argument('<to>', 'a .pcap or .pcapng file to write')
+  .action((from, to) => finish(convert(from, to)))
+
+async function finish(work: Promise<number>): Promise<void> {
+  process.exitCode = await work
+}
+
+// A reader that has seen enough (head, a pager) is no error.
+process.stdout.on('error', (e: NodeJS.ErrnoException) => {
+  if (e.code === 'EPIPE') process.exit(process.exitCode)
+  throw e
+})
+
+try {
+  await program.parseAsync()
+} catch (e) {
+  // Commander has printed already: help and version are no errors, everything else is bad usage.
+  if (e instanceof CommanderError) process.exitCode = e.exitCode === 0 ? 0 : 2
+  else {
+    report(e)
+    process.exitCode = exitStatus(e)
+  }
+}

@@ -1,0 +1,46 @@
+// Runs one command line on a switch, as the tc or ip program would on a kernel: text to messages, the answers to text.
+import { type Command, type Devices, parseCommand, printReplies, refusal } from '../tc/command.ts'
+import type { Options } from '../tc/options.ts'
+import { msgType, NLMSG_ERROR, parseError, setMsgSeq, viewOf } from '../wire/netlink.ts'
+
+/** Who answers requests: a switch. */
+export interface Kernel {
+  readonly devices: Devices
+  request(message: Uint8Array): Uint8Array[]
+}
+
+let sequence = 0
+
+/**
+ * Executes the words of a command line; returns what tc prints on stdout. Throws LanguageError with what it
+ * prints on stderr when the line, or the switch, refuses.
+ */
+export function execute(kernel: Kernel, words: readonly string[], options: Partial<Options> = {}): string {
+  const command = parseCommand(words, kernel.devices, options)
+  if (command.before) command.before.check(send(kernel, command, [command.before.request]))
+  const replies = send(kernel, command, command.requests)
+  if (command.then) send(kernel, command, command.then(replies, kernel.devices))
+  return printReplies(command, replies, kernel.devices)
+}
+
+function send(kernel: Kernel, command: Command, requests: readonly Uint8Array[]): Uint8Array[] {
+  const replies: Uint8Array[] = []
+  for (const request of requests) {
+    sequence = (sequence + 1) >>> 0 || 1
+    setMsgSeq(viewOf(request), 0, sequence)
+    for (const reply of kernel.request(request)) {
+      const isError = msgType(viewOf(reply)) === NLMSG_ERROR
+      if (isError && parseError(reply).errno !== 0) throw refusal(command, reply)
+      replies.push(reply)
+    }
+  }
+  return replies
+}
+
+/** Any name is a device: for checking the grammar of a line before the devices that it names exist. */
+const ANY: Devices = { indexOf: () => 1, nameOf: (i) => `if${i}` }
+
+/** Throws LanguageError when the line is none, whatever devices there are. */
+export function check(words: readonly string[]): void {
+  parseCommand(words, ANY)
+}

@@ -1,0 +1,104 @@
+// The packets of all captures in the order in which the ports receive them: by time, ties by port number.
+//
+// A capture is read in batches into its own window of the arena. A run is as many packets of one capture as come
+// before the next packet of every other; with one capture, that is a whole batch. Each packet's virtual time is its
+// distance from the first packet of all, but never less than the quiet time after the one before.
+import { BATCH, type Capture } from '../port/capture/capture.ts'
+
+interface Source {
+  readonly port: number
+  readonly capture: Capture
+  /** Address of the capture's window in the arena. */
+  readonly window: number
+  /** Rows [at, n) of the batch are still to come. */
+  at: number
+  n: number
+  /** Nanoseconds to add to the capture's times. */
+  shift: number
+}
+
+export class Packets {
+  /** Packets of the run: port, and for each its address, length and virtual time. */
+  port = 0
+  readonly address = new Int32Array(BATCH)
+  readonly length = new Int32Array(BATCH)
+  readonly time = new Float64Array(BATCH)
+  readonly #sources: Source[]
+  readonly #start: number
+  readonly #quiet: number
+  #last = Number.NEGATIVE_INFINITY
+
+  /** `start`, `quiet`: virtual time of the first packet, and pause after each, nanoseconds. */
+  constructor(captures: readonly { port: number; capture: Capture; window: number }[], start: number, quiet: number) {
+    this.#start = start
+    this.#quiet = quiet
+    this.#sources = captures.map((c) => ({ ...c, at: 0, n: 0, shift: 0 }))
+    for (const s of this.#sources) this.#refill(s)
+    const first = this.#sources.filter((s) => s.n > 0)
+    // Times count from the first packet of all. Whole seconds apart first: a double holds 104 days of nanoseconds.
+    const epoch = Math.min(...first.map((s) => s.capture.epoch))
+    for (const s of first) s.shift = (s.capture.epoch - epoch) * 1e9
+    const zero = Math.min(...first.map((s) => s.capture.frames.time[0] + s.shift))
+    for (const s of first) s.shift += start - zero
+  }
+
+  #refill(s: Source): void {
+    if (s.at < s.n) return
+    s.at = 0
+    s.n = s.capture.next()
+  }
+
+  /**
+   * Describes the next run: at most `most` packets, none of them at `before` or later. Returns how many, 0 when there is
+   * none (see `nextTime`).
+   */
+  next(most: number, before: number): number {
+    let s: Source | null = null
+    let bound = Number.POSITIVE_INFINITY
+    let boundPort = 0
+    for (const x of this.#sources) {
+      this.#refill(x)
+      if (x.n === 0) continue
+      const t = x.capture.frames.time[x.at] + x.shift
+      if (s === null || t < s.capture.frames.time[s.at] + s.shift) {
+        if (s !== null) {
+          bound = s.capture.frames.time[s.at] + s.shift
+          boundPort = s.port
+        }
+        s = x
+      } else if (t < bound) {
+        bound = t
+        boundPort = x.port
+      }
+    }
+    if (s === null) return 0
+    const { offset, length, time } = s.capture.frames
+    this.port = s.port
+    let n = 0
+    let last = this.#last
+    let i = s.at
+    for (; i < s.n && n < most; i++) {
+      const t = time[i] + s.shift
+      if (n > 0 && (t > bound || (t === bound && boundPort < s.port))) break
+      const virtual = Math.max(t, last + this.#quiet, this.#start)
+      if (virtual >= before) break
+      this.address[n] = s.window + offset[i]
+      this.length[n] = length[i]
+      this.time[n] = virtual
+      last = virtual
+      n++
+    }
+    s.at = i
+    this.#last = last
+    return n
+  }
+
+  /** True while there are packets to come. */
+  get more(): boolean {
+    for (const s of this.#sources) {
+      this.#refill(s)
+      if (s.n > 0) return true
+    }
+    return false
+  }
+}

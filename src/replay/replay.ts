@@ -1,0 +1,171 @@
+// Replay: a scenario goes through a switch under a virtual clock. One thread drives it, no wall clock is read (unless
+// paced), and the same input gives the same output every time.
+//
+//   set-up lines at time 0 ─▶ packets from start_ms on, other lines at their moments ─▶ final_ms ─▶ post.tc ─▶ results
+//
+// Whoever starts a replay gets its results as an object; with `out` also as files, which appear all at the end or not
+// at all. Bad input is a ScenarioError or CaptureError, thrown before anything can be seen of the replay.
+import { reserve } from '../memory/arena.ts'
+import { BATCH, type Capture, type Damage, openCapture, WINDOW } from '../port/capture/capture.ts'
+import { openWithPcapParser } from '../port/capture/pcap_parser.ts'
+import { createSwitch, type Switch } from '../switch/switch.ts'
+import { LanguageError } from '../tc/language_error.ts'
+import { check, execute } from './execute.ts'
+import { allFilters } from './filters.ts'
+import { type LogEntry, logText } from './log.ts'
+import { type Outputs, openOutputs } from './outputs.ts'
+import { Packets } from './packets.ts'
+import { largestMtu, type Scenario, type Step } from './scenario.ts'
+import { ScenarioError } from './scenario_error.ts'
+import { Schedule } from './schedule.ts'
+import { type Summary, summarize } from './summary.ts'
+
+export interface ReplayOptions {
+  /** Folder for the results; none are written without. */
+  readonly out?: string
+  /** Datapath workers. */
+  readonly workers?: number
+  /** Reads captures through the npm package of that name. */
+  readonly pcapBackend?: 'pcap-parser'
+  /** Waits for the wall clock, so that packets come at the distances of the capture. */
+  readonly pace?: boolean
+  /** Called now and then with how far the captures have been read, in bytes and packets. */
+  readonly progress?: (bytes: number, packets: number) => void
+  /** Called with what a command printed, at once. */
+  readonly printed?: (text: string) => void
+}
+
+export interface ReplayResult {
+  readonly summary: Summary
+  readonly filters: Record<string, unknown>
+  readonly log: readonly LogEntry[]
+  /** Captures that broke off; what came before went through. */
+  readonly damaged: readonly { readonly path: string; readonly damage: Damage }[]
+}
+
+interface Run {
+  readonly scenario: Scenario
+  readonly options: ReplayOptions
+  readonly sw: Switch
+  readonly log: LogEntry[]
+  /** Virtual time, nanoseconds. */
+  now: number
+}
+
+/** Runs the scenario to its end. */
+export async function replay(scenario: Scenario, options: ReplayOptions = {}): Promise<ReplayResult> {
+  for (const step of [...scenario.steps, ...scenario.after]) if (step.moment !== null) checkGrammar(step)
+  const sw = createSwitch({
+    ports: scenario.ports.map((name, i) => ({ name, mac: portMac(i), mtu: 1500 })),
+    workers: options.workers ?? 1,
+    // Ethernet and a VLAN tag in front of the largest packet.
+    frameSize: largestMtu(scenario) + 18,
+  })
+  const run: Run = { scenario, options, sw, log: [], now: 0 }
+  const captures: Capture[] = []
+  let outputs: Outputs | null = null
+  try {
+    const sources = scenario.captures.map(({ port, path }) => {
+      const window = reserve(sw.arena, WINDOW)
+      const open = options.pcapBackend === 'pcap-parser' ? openWithPcapParser : openCapture
+      const capture = open(path, { window: sw.arena.u8.subarray(window, window + WINDOW) })
+      captures.push(capture)
+      return { port, capture, window }
+    })
+    if (options.out !== undefined) {
+      const nanoseconds = captures.some((c) => c.nanoseconds)
+      outputs = openOutputs(options.out, scenario.ports, sw.arena, nanoseconds)
+      sw.onOutput(outputs.frame)
+    }
+    for (const step of scenario.steps) if (step.moment === null) runStep(run, step)
+    const start = scenario.startMs * 1e6
+    await drive(run, new Packets(sources, start, scenario.quietMs * 1e6), captures, start)
+    for (const step of scenario.after) runStep(run, step)
+    const result: ReplayResult = {
+      summary: summarize(sw, scenario, captures),
+      filters: allFilters(sw),
+      log: run.log,
+      damaged: captures.flatMap(({ path, damage }) => (damage === null ? [] : [{ path, damage }])),
+    }
+    outputs?.file('filters.json', `${JSON.stringify(result.filters, null, 1)}\n`)
+    outputs?.file('summary.json', `${JSON.stringify(result.summary, null, 1)}\n`)
+    outputs?.file('log.txt', logText(run.log))
+    outputs?.publish()
+    return result
+  } finally {
+    outputs?.discard()
+    for (const c of captures) c.close()
+    sw.close()
+  }
+}
+
+/** Packets and timed lines, until there are no more, and the time after. */
+async function drive(run: Run, packets: Packets, captures: readonly Capture[], start: number): Promise<void> {
+  const { sw, scenario, options } = run
+  const schedule = new Schedule(scenario.steps, start)
+  const began = performance.now()
+  let received = 0
+  run.now = start
+  sw.advance(start)
+  for (;;) {
+    for (let step = schedule.take(run.now, received); step !== null; step = schedule.take(run.now, received))
+      runStep(run, step)
+    const lines = schedule.nextTime
+    const wall = options.pace ? start + (performance.now() - began) * 1e6 : Number.POSITIVE_INFINITY
+    const n = packets.next(Math.min(BATCH, schedule.nextPackets - received), Math.min(lines, wall))
+    if (n > 0) {
+      sw.inputBatch(packets.port, packets.address, packets.length, packets.time, n)
+      received += n
+      run.now = packets.time[n - 1]
+      options.progress?.(
+        captures.reduce((sum, c) => sum + c.position, 0),
+        received,
+      )
+    } else if (options.pace && wall < lines && (packets.more || lines < Number.POSITIVE_INFINITY)) {
+      run.now = Math.max(run.now, wall)
+      sw.advance(run.now)
+      await new Promise((resolve) => setTimeout(resolve, 1))
+    } else if (lines < Number.POSITIVE_INFINITY) {
+      run.now = Math.max(run.now, lines)
+      sw.advance(run.now)
+    } else break
+  }
+  for (const step of schedule.left)
+    run.log.push({
+      where: step.where,
+      words: step.words,
+      time: run.now,
+      printed: '',
+      failed: `did not run: only ${received} packets came`,
+    })
+  run.now += scenario.finalMs * 1e6
+  sw.advance(run.now)
+}
+
+function runStep(run: Run, step: Step): void {
+  try {
+    const printed = execute(run.sw, step.words)
+    if (printed === '') return
+    run.log.push({ where: step.where, words: step.words, time: run.now, printed, failed: '' })
+    run.options.printed?.(printed)
+  } catch (e) {
+    if (!(e instanceof LanguageError)) throw e
+    if (!step.forgiving) throw new ScenarioError(`${step.where}: ${e.message}`)
+    run.log.push({ where: step.where, words: step.words, time: run.now, printed: '', failed: e.message })
+  }
+}
+
+/** Timed lines run late; what is no command at all is found now. */
+function checkGrammar(step: Step): void {
+  if (step.forgiving) return
+  try {
+    check(step.words)
+  } catch (e) {
+    throw e instanceof LanguageError ? new ScenarioError(`${step.where}: ${e.message}`) : e
+  }
+}
+
+/** 02:00:00:00:00:XX with the number of the port. */
+export function portMac(port: number): Uint8Array {
+  return Uint8Array.of(2, 0, 0, 0, 0, port)
+}
