@@ -13,6 +13,7 @@
 //
 // The key that toAttributes gets is the one that toKey made, NOT masked: `dst_ip 1.1.1.99/24` is shown as it was given.
 
+import { KEY_N_PROTO } from '../memory/layout/flow_key.ts'
 import type { Args } from '../tc/args.ts'
 import type { Printer } from '../tc/printer.ts'
 import { attrLen, type Builder } from '../wire/netlink.ts'
@@ -141,4 +142,4 @@ export function putKeyVal(
 }
 
 /** The EtherType that the key asks for, host order; 0 for none. */
-export const keyProto = (key: Uint8Array): number => (key[0] << 8) | key[1]
+export const keyProto = (key: Uint8Array): number => (key[KEY_N_PROTO] << 8) | key[KEY_N_PROTO + 1]

@@ -92,7 +92,9 @@ export const TCA_FLOWER_KEY_ENC_OPTS = 84
 export const TCA_FLOWER_KEY_ENC_OPTS_MASK = 85
 export const TCA_FLOWER_IN_HW_COUNT = 86
 export const TCA_FLOWER_KEY_PORT_SRC_MIN = 87
+export const TCA_FLOWER_KEY_PORT_SRC_MAX = 88
 export const TCA_FLOWER_KEY_PORT_DST_MIN = 89
+export const TCA_FLOWER_KEY_PORT_DST_MAX = 90
 export const TCA_FLOWER_KEY_CT_STATE = 91
 export const TCA_FLOWER_KEY_CT_STATE_MASK = 92
 export const TCA_FLOWER_KEY_CT_ZONE = 93
@@ -108,8 +110,15 @@ export const TCA_FLOWER_KEY_NUM_OF_VLANS = 102
 export const TCA_FLOWER_KEY_PPPOE_SID = 103
 export const TCA_FLOWER_KEY_PPP_PROTO = 104
 export const TCA_FLOWER_KEY_L2TPV3_SID = 105
+// Beyond kernel 6.1, as later kernels number them.
+export const TCA_FLOWER_L2_MISS = 106
+export const TCA_FLOWER_KEY_CFM = 107
+export const TCA_FLOWER_KEY_SPI = 108
+export const TCA_FLOWER_KEY_SPI_MASK = 109
+export const TCA_FLOWER_KEY_ENC_FLAGS = 110
+export const TCA_FLOWER_KEY_ENC_FLAGS_MASK = 111
 /** Highest attribute of this list. */
-export const TCA_FLOWER_MAX = 105
+export const TCA_FLOWER_MAX = 111
 
 /** TCA_FLOWER_KEY_CT_STATE */
 export const TCA_FLOWER_KEY_CT_FLAGS_NEW = 1
@@ -122,6 +131,11 @@ export const TCA_FLOWER_KEY_CT_FLAGS_REPLY = 32
 /** TCA_FLOWER_KEY_FLAGS */
 export const TCA_FLOWER_KEY_FLAGS_IS_FRAGMENT = 1
 export const TCA_FLOWER_KEY_FLAGS_FRAG_IS_FIRST = 2
+/** TCA_FLOWER_KEY_ENC_FLAGS */
+export const TCA_FLOWER_KEY_FLAGS_TUNNEL_CSUM = 4
+export const TCA_FLOWER_KEY_FLAGS_TUNNEL_DONT_FRAGMENT = 8
+export const TCA_FLOWER_KEY_FLAGS_TUNNEL_OAM = 16
+export const TCA_FLOWER_KEY_FLAGS_TUNNEL_CRIT_OPT = 32
 
 /** In TCA_FLOWER_KEY_ENC_OPTS and _MASK */
 export const TCA_FLOWER_KEY_ENC_OPTS_UNSPEC = 0
@@ -158,3 +172,8 @@ export const TCA_FLOWER_KEY_MPLS_OPT_LSE_TTL = 2
 export const TCA_FLOWER_KEY_MPLS_OPT_LSE_BOS = 3
 export const TCA_FLOWER_KEY_MPLS_OPT_LSE_TC = 4
 export const TCA_FLOWER_KEY_MPLS_OPT_LSE_LABEL = 5
+
+/** In TCA_FLOWER_KEY_CFM */
+export const TCA_FLOWER_KEY_CFM_OPT_UNSPEC = 0
+export const TCA_FLOWER_KEY_CFM_MD_LEVEL = 1
+export const TCA_FLOWER_KEY_CFM_OPCODE = 2
