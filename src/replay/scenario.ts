@@ -72,7 +72,7 @@ export function loadScenario(dir: string): Scenario {
     name: basename(dir),
     ports,
     steps,
-    after: readSteps('post.tc', read('post.tc'), forgiving),
+    after: readAfter(read('post.tc'), forgiving),
     captures,
     startMs: header.start_ms,
     quietMs: header.quiet_ms,
@@ -149,6 +149,13 @@ function readHeader(setup: string): typeof DEFAULTS {
   return header
 }
 
+function readAfter(text: string, forgiving: boolean): Step[] {
+  const steps = readSteps('post.tc', text, forgiving)
+  for (const { moment, where } of steps)
+    if (moment !== null) throw new ScenarioError(`${where}: post.tc runs after the packets: its lines have no moment`)
+  return steps
+}
+
 /** The lines of a script. `modprobe` lines, which the same script needs on a real kernel, mean nothing here. */
 function readSteps(file: string, text: string, forgiving: boolean): Step[] {
   const steps: Step[] = []
@@ -184,7 +191,7 @@ function mentioned(steps: readonly Step[]): string[] {
   const made = new Set(['lo'])
   const names = new Set<string>()
   for (const { words } of steps) {
-    const link = words.findIndex((w) => w === 'link')
+    const link = words.indexOf('link')
     if (link >= 0 && words[link + 1] === 'add')
       made.add(words[link + 2] === 'name' || words[link + 2] === 'dev' ? words[link + 3] : words[link + 2])
     if (link >= 0 && words[link + 1] === 'set' && words[link + 2] !== 'dev') names.add(words[link + 2])
