@@ -3,14 +3,14 @@
 // The arena has SUPER_THREAD_COUNT of them. A thread takes one when it attaches and keeps it until it leaves or is
 // buried. Only the thread itself writes its record, except after its death (threads.ts), so nothing here is locked:
 //
-//   who it is · the locks it holds (sync/mutex.ts) · objects in use by tag and by class (this thread's allocations less
+//   who it is · the locks it holds (sync/supervise.ts) · objects in use by tag and by class (this thread's allocations less
 //   its frees: only the sum over all records means something) · the open bag of deferred frees · magazines of free
 //   objects, one for each size class (pool.ts)
 //
 // The record also numbers the thread as an RCU reader: behind the datapath workers' readers comes one for each record.
 import { cas, load, store } from '../sync/atomic.ts'
-import { HELD_WORDS, superviseLocks } from '../sync/mutex.ts'
 import * as Rcu from '../sync/rcu.ts'
+import { RECORD_WORDS, supervise } from '../sync/supervise.ts'
 import { self } from '../sync/thread.ts'
 import type { Arena } from './arena.ts'
 import * as Super from './layout/super.ts'
@@ -25,10 +25,10 @@ export const THREAD_STATE = 4
 export const THREAD_BAG = 8
 /** Objects given to freeRcu less objects freed after their grace period. @worker */
 export const THREAD_DEFERRED = 12
-/** One word for each lock class: sync/mutex.ts. @worker */
-export const THREAD_HELD = 64
+/** Locks it holds and work it is posting: sync/supervise.ts. @worker */
+export const THREAD_SUPERVISED = 64
 /** Objects in use by tag. @worker */
-export const THREAD_TAGS = THREAD_HELD + HELD_WORDS * 4
+export const THREAD_TAGS = THREAD_SUPERVISED + RECORD_WORDS * 4
 export const TAG_MAX = 64
 /** Objects in use by class. @worker */
 export const THREAD_USED = THREAD_TAGS + TAG_MAX * 4
@@ -80,6 +80,6 @@ export function enter(a: Arena): number {
   if (r === 0) throw new MemoryError(`all ${recordCount(a)} thread records of the arena are taken`)
   store(m, (r + THREAD_STATE) >> 2, THREAD_LIVE)
   Rcu.admit(m, m[Super.SUPER_RCU >> 2] >> 2, m[Super.SUPER_WORKERS >> 2] + slotOf(a, r))
-  superviseLocks(m, (r + THREAD_HELD) >> 2, isDead(a))
+  supervise(m, (r + THREAD_SUPERVISED) >> 2, isDead(a))
   return r
 }

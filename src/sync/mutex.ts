@@ -9,38 +9,21 @@
 // is the price of never missing one.
 //
 // What a thread holds is kept twice. In its own memory, a bit for each lock class: taking a lock when one of the same
-// or a lower class is held throws at once, on every run. And in shared memory, when the thread has a supervision record:
-// HELD[rank] = word of the lock, written BEFORE the word is taken and cleared AFTER it is given back, so that a thread
-// that dies at any point leaves the words of all its locks there. A word in the record is a hint: the lock is the dead
-// thread's only if its owner field says so. recoverOwner() then frees it; what the lock protects must be consistent, or
-// be repaired, before that: memory/threads.ts is the place.
+// or a lower class is held throws at once, on every run. And in its supervision record (supervise.ts), the word of the
+// lock, written before the lock is taken and cleared after it is given back: a thread that dies at any point leaves the
+// words of all its locks there. The lock is the dead thread's only if its owner field says so; recoverLock() then frees
+// it. What the lock protects must be consistent, or be repaired, before that: memory/threads.ts is the place.
 import { cas, exchange, load, wait, wake } from './atomic.ts'
 import { type LockClass, lockClasses } from './lock_order.ts'
+import { announce, isDead, RECORD_WORDS } from './supervise.ts'
 import { self } from './thread.ts'
 
 const WAITERS = 0x40000000
 /** A waiter asks this often whether the owner has died. */
 const SLICE_MS = 1000
 
-/** Words of a supervision record that belong to this file: one for each rank. */
-export const HELD_WORDS = 32
-
 let heldMask = 0
-const heldWord = new Int32Array(HELD_WORDS)
-let record: Int32Array | undefined
-let recordAt = 0
-let ownerIsDead: ((m: Int32Array, owner: number) => boolean) | undefined
-
-/**
- * From now on this thread writes what it holds to m[at .. at + HELD_WORDS). `isDead` says whether an owner is known to
- * have died; who waits for such an owner, and nobody recovers the lock, throws.
- */
-export function superviseLocks(m: Int32Array, at: number, isDead: (m: Int32Array, owner: number) => boolean): void {
-  record = m
-  recordAt = at
-  ownerIsDead = isDead
-  for (const c of lockClasses) m[at + c.rank] = (heldMask & (1 << c.rank)) !== 0 ? heldWord[c.rank] : 0
-}
+const heldWord = new Int32Array(RECORD_WORDS)
 
 /** Names of what this thread holds, outermost first. */
 export function held(): string {
@@ -56,7 +39,7 @@ const outOfOrder = (c: LockClass): never => {
 /** Takes the lock, sleeping while another thread holds it. Throws when the order forbids it. */
 export function lock(m: Int32Array, i: number, c: LockClass): void {
   if (heldMask >>> c.rank !== 0) outOfOrder(c)
-  if (record === m) m[recordAt + c.rank] = i
+  announce(m, c.rank, i)
   if (!cas(m, i, 0, self)) slowLock(m, i, c)
   heldMask |= 1 << c.rank
   heldWord[c.rank] = i
@@ -71,7 +54,7 @@ function slowLock(m: Int32Array, i: number, c: LockClass): void {
     } else if ((v & WAITERS) !== 0 || cas(m, i, v, v | WAITERS)) {
       if (wait(m, i, v | WAITERS, SLICE_MS)) continue
       const owner = v & ~WAITERS
-      if (ownerIsDead === undefined || !ownerIsDead(m, owner) || load(m, i) !== (v | WAITERS)) continue
+      if (!isDead(m, owner) || load(m, i) !== (v | WAITERS)) continue
       if (++dead === 10) throw new Error(`${c.name} lock at word ${i}: its owner, thread ${owner - 1}, died`)
     }
   }
@@ -80,9 +63,9 @@ function slowLock(m: Int32Array, i: number, c: LockClass): void {
 /** Takes the lock if it is free and the order allows it; never sleeps. */
 export function tryLock(m: Int32Array, i: number, c: LockClass): boolean {
   if (heldMask >>> c.rank !== 0) outOfOrder(c)
-  if (record === m) m[recordAt + c.rank] = i
+  announce(m, c.rank, i)
   if (!cas(m, i, 0, self)) {
-    if (record === m) m[recordAt + c.rank] = 0
+    announce(m, c.rank, 0)
     return false
   }
   heldMask |= 1 << c.rank
@@ -95,7 +78,7 @@ export function unlock(m: Int32Array, i: number, c: LockClass): void {
   if ((heldMask & (1 << c.rank)) === 0 || heldWord[c.rank] !== i) throw new Error(`unlock of ${c.name}, not held`)
   heldMask &= ~(1 << c.rank)
   if ((exchange(m, i, 0) & WAITERS) !== 0) wake(m, i, 1)
-  if (record === m) m[recordAt + c.rank] = 0
+  announce(m, c.rank, 0)
 }
 
 /** First line of every function whose name ends in Locked. */
@@ -113,15 +96,19 @@ export function assertNoneHeld(): void {
 /** The thread in lock words that holds the lock, 0 when free. */
 export const ownerOf = (m: Int32Array, i: number): number => load(m, i) & ~WAITERS
 
-/** Frees the lock if `owner`, a dead thread, holds it; says whether it did. */
-export function recoverOwner(m: Int32Array, i: number, owner: number): boolean {
+/**
+ * Frees the lock if `owner`, a dead thread, holds it; says whether it did. Wakes all waiters in any case: the dead thread
+ * may have been woken for a lock that it did not live to take, and that wake-up was meant for one of them.
+ */
+export function recoverLock(m: Int32Array, i: number, owner: number): boolean {
   for (;;) {
     const v = load(m, i)
-    if ((v & ~WAITERS) !== owner) return false
-    if (cas(m, i, v, 0)) break
+    const held = (v & ~WAITERS) === owner
+    if (!held || cas(m, i, v, 0)) {
+      wake(m, i)
+      return held
+    }
   }
-  wake(m, i)
-  return true
 }
 
 /** Explorer only: this thread's run was cut short; forget what it held. The shared words stay as they are. */

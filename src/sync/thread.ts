@@ -67,7 +67,7 @@ export function spawn(entry: URL, data?: unknown, name?: string): Thread {
 }
 
 /** In a spawned thread: the data it was started with. */
-export const threadData = <T>(): T => (workerData as Boot).data as T
+export const threadData = <T>(): T => (workerData as Boot | null)?.data as T
 
 /** In a spawned thread: sends a message to who started it. */
 export const postParent = (message: unknown): void => {

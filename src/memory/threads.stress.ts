@@ -1,0 +1,58 @@
+// Bodies for threads.test.ts: each runs on a real thread.
+import { CHAIN, PRIO } from '../sync/lock_order.ts'
+import { lock, unlock } from '../sync/mutex.ts'
+import { attachArena } from './arena.ts'
+import { counterAlloc, counterFree } from './counters.ts'
+import { alloc, free, freeRcu, reclaim } from './pool.ts'
+import { leave } from './threads.ts'
+
+interface Data {
+  readonly memory: WebAssembly.Memory
+  readonly word: number
+  readonly rounds: number
+}
+
+/** Adds under a lock, and churns the pool: every object carries its owner's mark for as long as it is held. */
+export function churn({ memory, word, rounds }: Data, index: number): number {
+  const a = attachArena(memory)
+  const { m } = a
+  const held: number[] = []
+  const sizes = [32, 64, 192, 448, 1088]
+  for (let i = 0; i < rounds; i++) {
+    lock(m, word, CHAIN)
+    m[word + 1]++
+    unlock(m, word, CHAIN)
+    const size = sizes[i % sizes.length]
+    const p = alloc(a, size)
+    for (let k = 0; k < size >> 2; k++) {
+      if (m[(p >> 2) + k] !== 0) throw new Error(`word ${k} of a new object is ${m[(p >> 2) + k]}`)
+    }
+    m.fill(index + 1, p >> 2, (p + size) >> 2)
+    held.push(p)
+    if (held.length < 40) continue
+    const old = held.shift()!
+    const oldSize = sizes[(i - held.length) % sizes.length]
+    for (let k = 0; k < oldSize >> 2; k++) {
+      if (m[(old >> 2) + k] !== index + 1) throw new Error('somebody wrote to an object of mine')
+    }
+    if (i % 3 === 0) free(a, old, oldSize)
+    else freeRcu(a, old, oldSize)
+    if (i % 7 === 0) counterFree(a, counterAlloc(a))
+  }
+  for (let k = 0; k < held.length; k++) free(a, held[k], sizes[(rounds - held.length + k) % sizes.length])
+  reclaim(a)
+  leave(a)
+  return rounds
+}
+
+/** Takes two locks, allocates, and says so; then waits to be killed. */
+export function dieHolding({ memory, word }: Data): never {
+  const a = attachArena(memory)
+  const { m } = a
+  lock(m, word, CHAIN)
+  lock(m, word + 1, PRIO)
+  for (let i = 0; i < 100; i++) freeRcu(a, alloc(a, 64), 64)
+  Atomics.store(m, word + 2, 1)
+  Atomics.notify(m, word + 2)
+  for (;;) Atomics.wait(m, word + 3, 0)
+}
