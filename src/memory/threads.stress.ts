@@ -1,4 +1,5 @@
 // Bodies for threads.test.ts: each runs on a real thread.
+import { store, wait, wake } from '../sync/atomic.ts'
 import { CHAIN, PRIO } from '../sync/lock_order.ts'
 import { lock, unlock } from '../sync/mutex.ts'
 import { attachArena } from './arena.ts'
@@ -52,7 +53,7 @@ export function dieHolding({ memory, word }: Data): never {
   lock(m, word, CHAIN)
   lock(m, word + 1, PRIO)
   for (let i = 0; i < 100; i++) freeRcu(a, alloc(a, 64), 64)
-  Atomics.store(m, word + 2, 1)
-  Atomics.notify(m, word + 2)
-  for (;;) Atomics.wait(m, word + 3, 0)
+  store(m, word + 2, 1)
+  wake(m, word + 2)
+  for (;;) wait(m, word + 3, 0)
 }

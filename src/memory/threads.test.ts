@@ -27,7 +27,7 @@ test('what a killed thread held is recovered', { timeout: 60_000 }, async () => 
   const word = reserve(a, 64) >> 2
   const job = { url: bodies.href, name: 'dieHolding', data: { memory: a.memory, word }, index: 0 }
   const t = spawn(new URL('../testing/on_threads.ts', import.meta.url), job)
-  while (load(m, word + 2) === 0) wait(m, word + 2, 0, 100)
+  for (let i = 0; i < 200 && load(m, word + 2) === 0; i++) wait(m, word + 2, 0, 100)
   expect(ownerOf(m, word)).toBe(t.self)
   await t.terminate()
   await t.ended

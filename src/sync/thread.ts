@@ -4,6 +4,7 @@
 // it. From source, Node 20 cannot load .ts on a worker, even when the parent can (tsx issue 354): an eval worker
 // registers tsx first, then imports the entry. Works under tsx, under vitest and from dist/.
 import { createRequire } from 'node:module'
+import { pathToFileURL } from 'node:url'
 import { isMainThread, parentPort, threadId, Worker, workerData } from 'node:worker_threads'
 
 export { isMainThread }
@@ -36,11 +37,19 @@ export interface Thread {
   unref(): void
 }
 
+/** tsx beside us, not beside the working directory; require finds its CommonJS face, whose register() does not work. */
+const tsxLoader = (): string =>
+  pathToFileURL(
+    createRequire(import.meta.url)
+      .resolve('tsx/esm/api')
+      .replace(/\.cjs$/, '.mjs'),
+  ).href
+
 /** Runs the module at `entry` on a new thread, with `data` (structured clone; shared memory stays shared). */
 export function spawn(entry: URL, data?: unknown, name?: string): Thread {
   const source = import.meta.url.endsWith('.ts')
   const href = source ? entry.href : entry.href.replace(/\.ts$/, '.js')
-  const tsx = source ? new URL(`file://${createRequire(import.meta.url).resolve('tsx/esm/api')}`).href : ''
+  const tsx = source ? tsxLoader() : ''
   const worker = new Worker(boot, {
     eval: true,
     workerData: { entry: href, tsx, data } satisfies Boot,
