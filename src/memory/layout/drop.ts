@@ -49,4 +49,6 @@ export const DROP_FORWARDING_OFF = 39
 export const DROP_EMIT_FULL = 40
 export const DROP_VLAN_UNKNOWN = 41
 export const DROP_POLICE = 42
+/** An action took the packet and did not pass it on (`steal`, `queue`). */
+export const DROP_STOLEN = 43
 export const DROP_MAX = 96

@@ -45,3 +45,5 @@ export const PKT_F_CSUM_VERIFIED = 1
 export const PKT_F_REASSEMBLED = 2
 /** L2 miss in a bridge (skb ext). */
 export const PKT_F_L2_MISS = 4
+/** From this bit on: ifindex of the device that gave the packet its type (eth_type_trans: host, other host, multicast). */
+export const PKT_TYPE_DEV_SHIFT = 16

@@ -1,0 +1,196 @@
+// The datapath of one worker: the chip's instance on the arena's memory, and its lists as TypeScript sees them.
+//
+// Who drives a worker (replay, a datapath thread, the host for what it sends) owns one of these and calls it from its
+// thread alone. After each call the emissions say, in the order in which it happened, what the packets became:
+//
+//   dp.setTime(ns);  dp.receive(pkt, port);  for (const e of dp.takeEmissions()) …  dp.quiescent()
+//
+// An emitted packet is the caller's: it sends or handles it and gives the slot back with `release` or `drop`.
+
+import type { Arena } from '../memory/arena.ts'
+import { rcuOf, reserve, workerOf } from '../memory/arena.ts'
+import { DROP_MAX } from '../memory/layout/drop.ts'
+import { PKT_DATA, PKT_FRAME, PKT_LEN } from '../memory/layout/packet.ts'
+import { SUPER_PACKET_SIZE } from '../memory/layout/super.ts'
+import * as W from '../memory/layout/worker.ts'
+import * as Rcu from '../sync/rcu.ts'
+import { chipModule } from './chip_module.ts'
+
+/** What a packet became. */
+export interface Emission {
+  readonly pkt: number
+  /** Address of the device. */
+  readonly dev: number
+  /** EMIT_OUTPUT or PUNT_*. */
+  readonly kind: number
+  readonly arg: number
+}
+
+interface Exports {
+  scratchSize(): number
+  init(worker: number, scratch: number): void
+  alloc(): number
+  release(pkt: number): void
+  drop(pkt: number, reason: number): void
+  fill(pkt: number, from: number, length: number): number
+  clear(pkt: number, length: number): void
+  receive(pkt: number, dev: number): void
+  receiveBurst(list: number, n: number): number
+  transmit(pkt: number, dev: number): number
+  encapsulate(pkt: number, header: number): number
+  localInput(pkt: number, dev: number): void
+}
+
+/** Results of `encapsulate`. */
+export const PUSH_DONE = 0
+/** Done, and larger than the route's MTU. */
+export const PUSH_TOO_BIG = 1
+/** Not done: no room in front of the packet. */
+export const PUSH_NO_ROOM = 2
+
+const FRAME_SLACK = 64
+
+export class Datapath {
+  readonly a: Arena
+  readonly worker: number
+  /** Address of the worker's struct. */
+  readonly struct: number
+  private readonly chip: Exports
+  private readonly rcu: number
+
+  /** Instantiates the chip for worker i of the arena. Not for the packet path: takes scratch memory for good. */
+  constructor(a: Arena, worker: number) {
+    this.a = a
+    this.worker = worker
+    this.struct = workerOf(a, worker)
+    this.rcu = rcuOf(a)
+    const { exports } = new WebAssembly.Instance(chipModule(), { env: { memory: a.memory } })
+    this.chip = exports as unknown as Exports
+    this.chip.init(this.struct, reserve(a, this.chip.scratchSize(), 64))
+  }
+
+  /** A free packet slot, 0 when there is none. */
+  alloc(): number {
+    return this.chip.alloc()
+  }
+
+  /** Gives a slot back: the packet was sent, or its end is counted elsewhere. */
+  release(pkt: number): void {
+    this.chip.release(pkt)
+  }
+
+  /** Ends a packet under a drop reason (DROP_*). */
+  drop(pkt: number, reason: number): void {
+    this.chip.drop(pkt, reason)
+  }
+
+  /** The time of what follows, nanoseconds of the switch's clock. */
+  setTime(ns: number): void {
+    const w = (this.struct + W.WORKER_NOW) >> 2
+    this.a.m[w] = (ns % 0x100000000) | 0
+    this.a.m[w + 1] = (ns / 0x100000000) | 0
+    this.a.m[(this.struct + W.WORKER_NOW_MS) >> 2] = Math.floor(ns / 1e6) | 0
+  }
+
+  /** Largest frame that a slot holds. */
+  maxFrame(): number {
+    return this.a.m[SUPER_PACKET_SIZE >> 2] - PKT_FRAME - FRAME_SLACK
+  }
+
+  /** Puts a frame that stands in the arena into a slot, with fresh metadata. False: it does not fit. */
+  load(pkt: number, from: number, length: number): boolean {
+    return this.chip.fill(pkt, from, length) !== 0
+  }
+
+  /** Puts a frame into a slot, with fresh metadata. False: it does not fit. */
+  loadBytes(pkt: number, frame: Uint8Array): boolean {
+    if (frame.length > this.maxFrame()) return false
+    this.chip.clear(pkt, frame.length)
+    this.a.u8.set(frame, pkt + PKT_FRAME)
+    return true
+  }
+
+  /** A view of the packet's frame, valid while the caller has the packet. */
+  frame(pkt: number): Uint8Array {
+    const data = this.a.m[(pkt + PKT_DATA) >> 2]
+    return this.a.u8.subarray(data, data + this.a.m[(pkt + PKT_LEN) >> 2])
+  }
+
+  /** A frame that a port received: its checks, ingress filters, then the host's protocols. */
+  receive(pkt: number, dev: number): void {
+    this.chip.receive(pkt, dev)
+  }
+
+  /**
+   * Receives the n packets whose addresses stand at `list` in the arena, each on its PKT_DEV. Stops behind one that made
+   * something for the host, or when the emission list is nearly full; returns how many it took.
+   */
+  receiveBurst(list: number, n: number): number {
+    return this.chip.receiveBurst(list, n)
+  }
+
+  /** Sends a packet by a device: its egress filters, then the device. True: dropped on the way, where the kernel says so. */
+  transmit(pkt: number, dev: number): boolean {
+    return this.chip.transmit(pkt, dev) !== 0
+  }
+
+  /** Pushes an encap header: PUSH_*. The packet stays the caller's. */
+  encapsulate(pkt: number, header: number): number {
+    return this.chip.encapsulate(pkt, header)
+  }
+
+  /** A packet that the host has reassembled goes up again, as from the device that received it. */
+  localInput(pkt: number, dev: number): void {
+    this.chip.localInput(pkt, dev)
+  }
+
+  /** Emissions that wait. */
+  emissionCount(): number {
+    return this.a.m[(this.struct + W.WORKER_EMIT_COUNT) >> 2]
+  }
+
+  /** Takes the emissions out, oldest first: handling them may make new ones. */
+  takeEmissions(): Emission[] {
+    const { m } = this.a
+    const n = this.emissionCount()
+    const out: Emission[] = new Array(n)
+    let w = m[(this.struct + W.WORKER_EMIT) >> 2] >> 2
+    for (let i = 0; i < n; i++, w += W.EMIT_SIZE >> 2) {
+      out[i] = { pkt: m[w], dev: m[w + 1], kind: m[w + 2], arg: m[w + 3] }
+    }
+    m[(this.struct + W.WORKER_EMIT_COUNT) >> 2] = 0
+    return out
+  }
+
+  /** Packets that ended under this reason. */
+  drops(reason: number): number {
+    const w = (this.a.m[(this.struct + W.WORKER_DROPS) >> 2] >> 2) + reason * 2
+    return (this.a.m[w] >>> 0) + (this.a.m[w + 1] >>> 0) * 0x100000000
+  }
+
+  /** Packets that ended under any reason. */
+  allDrops(): number {
+    let n = 0
+    for (let reason = 0; reason < DROP_MAX; reason++) n += this.drops(reason)
+    return n
+  }
+
+  /** Slots that are free. */
+  freeSlots(): number {
+    return this.a.m[(this.struct + W.WORKER_FREE_COUNT) >> 2]
+  }
+
+  /** This worker holds no RCU pointer now: once for each burst. */
+  quiescent(): void {
+    Rcu.quiescent(this.a.m, this.rcu, this.worker)
+  }
+
+  /** Before the first packet, and before and after sleeping. */
+  online(): void {
+    Rcu.online(this.a.m, this.rcu, this.worker)
+  }
+
+  offline(): void {
+    Rcu.offline(this.a.m, this.rcu, this.worker)
+  }
+}

@@ -1,0 +1,139 @@
+// A hook: a packet against the filters of a device's ingress or egress (net/sched/cls_api.c: tcf_classify).
+//
+// Chain 0 first. A flow's actions end in a verdict: go on to the next prio (`continue`), begin again (`reclassify`),
+// go to another chain, or the packet's fate. A miss at the end of any chain is a pass. Sixteen restarts are allowed.
+
+import {
+  TC_ACT_GOTO_CHAIN,
+  TC_ACT_QUEUED,
+  TC_ACT_RECLASSIFY,
+  TC_ACT_SHOT,
+  TC_ACT_STOLEN,
+  TC_ACT_TRAP,
+  TC_ACT_UNSPEC,
+} from '../../memory/layout/action.ts'
+import { DROP_FILTER, DROP_MIRRED_NEST, DROP_RECLASSIFY_LOOP, DROP_STOLEN, DROP_TRAP } from '../../memory/layout/drop.ts'
+import { BLOCK_CHAIN0, CHAIN_MASKS, FLOW_ACTIONS, FLOW_MASK, MASK_NEXT, MASK_PRIO } from '../../memory/layout/flow.ts'
+import { PKT_DATA, PKT_LEN } from '../../memory/layout/packet.ts'
+import { dissect } from './dissect.ts'
+import { EXEC_SHOT, EXEC_TAKEN, execute, gotoChain } from './execute.ts'
+import { ETH_LEN, isTagged, protocolAt, VLAN_LEN } from './frame.ts'
+import { HOOK_DEPTH_MAX, SCRATCH_KEYS } from './layout.ts'
+import { lookup, PLAN_GROUPS, planOf } from './lookup.ts'
+import { addHookDepth, drop, hookDepth, modified, scratch, setModified } from './state.ts'
+
+/** The packet goes on. */
+export const HOOK_PASS: i32 = 0
+/** It was dropped (an error for who sent it), or taken by an action (none). The packet is gone. */
+export const HOOK_SHOT: i32 = 1
+export const HOOK_TAKEN: i32 = 2
+
+/** max_reclassify_loop */
+const RESTARTS: i32 = 16
+
+/** First mask behind those of the mask's prio. */
+function nextPrio(mask: usize): usize {
+  const prio = load<usize>(mask, MASK_PRIO)
+  do {
+    mask = load<usize>(mask, MASK_NEXT)
+  } while (mask != 0 && load<usize>(mask, MASK_PRIO) == prio)
+  return mask
+}
+
+/** First mask of a block's chain 0, 0 when there is no filter. */
+// @ts-ignore: decorator
+@inline
+export function firstMask(block: usize): usize {
+  const chain = load<usize>(block, BLOCK_CHAIN0)
+  return chain == 0 ? 0 : load<usize>(chain, CHAIN_MASKS)
+}
+
+/** Runs the filters of `block`. At ingress the kernel counts bytes from the network header on. */
+export function runHook(pkt: usize, block: usize, ingress: bool): i32 {
+  const mask = firstMask(block)
+  if (mask == 0) return HOOK_PASS
+  if (hookDepth >= HOOK_DEPTH_MAX) {
+    drop(pkt, DROP_MIRRED_NEST)
+    return HOOK_SHOT
+  }
+  const key = scratch + SCRATCH_KEYS + ((<usize>hookDepth) << 9)
+  const plan = planOf(mask)
+  dissect(pkt, key, load<u32>(plan, PLAN_GROUPS))
+  const data = load<usize>(pkt, PKT_DATA)
+  const len = load<u32>(pkt, PKT_LEN)
+  const proto = protocolAt(data + 12, <i32>len - 12)
+  const flow = lookup(plan, key, proto)
+  if (flow == 0) return HOOK_PASS
+  return runFlow(pkt, block, flow, key, hookBytes(data, len, ingress), ingress)
+}
+
+/** What the counters of a hook take for the packet's size. */
+// @ts-ignore: decorator
+@inline
+export function hookBytes(data: usize, len: u32, ingress: bool): u32 {
+  const bytes = isTagged(data, len) ? len - VLAN_LEN : len
+  return ingress ? bytes - ETH_LEN : bytes
+}
+
+/** Runs the flow that the packet met first, and what follows from its verdict. `key` is the packet's, as plan has it. */
+export function runFlow(pkt: usize, block: usize, flow: usize, key: usize, bytes: u32, ingress: bool): i32 {
+  const outer = modified
+  setModified(false)
+  addHookDepth(1)
+  const verdict = execute(pkt, load<usize>(flow, FLOW_ACTIONS), bytes, ingress)
+  const fate = verdict == EXEC_TAKEN ? HOOK_TAKEN : follow(pkt, block, flow, key, bytes, ingress, verdict)
+  addHookDepth(-1)
+  setModified(outer || modified)
+  return fate
+}
+
+/** The verdicts other than the commonest. */
+function follow(pkt: usize, block: usize, flow: usize, key: usize, bytes: u32, ingress: bool, verdict: i32): i32 {
+  let restarts: i32 = 0
+  let changed = false
+  for (;;) {
+    let mask: usize = 0
+    switch (verdict) {
+      case EXEC_TAKEN:
+        return HOOK_TAKEN
+      case EXEC_SHOT:
+        return HOOK_SHOT
+      case TC_ACT_SHOT:
+        drop(pkt, DROP_FILTER)
+        return HOOK_SHOT
+      case TC_ACT_TRAP:
+        drop(pkt, DROP_TRAP)
+        return HOOK_TAKEN
+      case TC_ACT_STOLEN:
+      case TC_ACT_QUEUED:
+        drop(pkt, DROP_STOLEN)
+        return HOOK_TAKEN
+      case TC_ACT_UNSPEC:
+        mask = nextPrio(load<usize>(flow, FLOW_MASK))
+        break
+      case TC_ACT_RECLASSIFY:
+      case TC_ACT_GOTO_CHAIN:
+        if (restarts++ >= RESTARTS) {
+          drop(pkt, DROP_RECLASSIFY_LOOP)
+          return HOOK_SHOT
+        }
+        if (verdict == TC_ACT_RECLASSIFY) mask = firstMask(block)
+        else if (gotoChain != 0) mask = load<usize>(gotoChain, CHAIN_MASKS)
+        break
+      default:
+        break
+    }
+    if (mask == 0) break
+    const plan = planOf(mask)
+    if (modified) {
+      dissect(pkt, key, load<u32>(plan, PLAN_GROUPS))
+      setModified(false)
+      changed = true
+    }
+    flow = lookup(plan, key, protocolAt(load<usize>(pkt, PKT_DATA) + 12, load<i32>(pkt, PKT_LEN) - 12))
+    if (flow == 0) break
+    verdict = execute(pkt, load<usize>(flow, FLOW_ACTIONS), bytes, ingress)
+  }
+  if (changed) setModified(true)
+  return HOOK_PASS
+}

@@ -1,0 +1,84 @@
+// The chip: what its host wrapper (datapath/chip.ts) calls. One instance per datapath worker, on the arena's memory.
+//
+// Every entry looks at the clock and at SUPER_GENERATION once; what it makes of packets is in the worker's emission
+// list and drop counters when it returns.
+
+import { PKT_DEV, PKT_NEST } from '../../memory/layout/packet.ts'
+import { drainBacklog, hasBacklog } from './backlog.ts'
+import { receiveAll } from './burst.ts'
+import { transmit as send } from './output.ts'
+import { receive as receiveFrame } from './input.ts'
+import { SCRATCH_SIZE } from './layout.ts'
+import { localInput as input } from './local_input.ts'
+import { attachCache } from './lookup.ts'
+import { clearMeta, loadFrame } from './packet.ts'
+import { pushHeader, seedId } from './push_header.ts'
+import { alloc as take, attach, begin, drop as end, release as give } from './state.ts'
+import { WORKER_INDEX } from '../../memory/layout/worker.ts'
+
+/** Bytes of scratch memory that `init` wants. */
+export function scratchSize(): usize {
+  return SCRATCH_SIZE
+}
+
+/** Ties this instance to a worker. */
+export function init(worker: usize, scratch: usize): void {
+  attach(worker, scratch)
+  attachCache()
+  seedId(load<u32>(worker, WORKER_INDEX))
+}
+
+export function alloc(): usize {
+  return take()
+}
+
+export function release(pkt: usize): void {
+  give(pkt)
+}
+
+/** Ends a packet under a reason: for drivers and the host. */
+export function drop(pkt: usize, reason: i32): void {
+  end(pkt, reason)
+}
+
+export function fill(pkt: usize, from: usize, len: u32): bool {
+  return loadFrame(pkt, from, len)
+}
+
+export function clear(pkt: usize, len: u32): void {
+  clearMeta(pkt, len)
+}
+
+/** A frame that a port received. */
+export function receive(pkt: usize, dev: usize): void {
+  begin(0)
+  receiveFrame(pkt, dev)
+  if (hasBacklog()) drainBacklog()
+}
+
+/** Packets that ports received, PKT_DEV says which. Returns how many were taken. */
+export function receiveBurst(list: usize, n: i32): i32 {
+  begin(0)
+  return receiveAll(list, n)
+}
+
+/** A packet that the host sends by a device. True: it is told of a failure. */
+export function transmit(pkt: usize, dev: usize): bool {
+  begin(load<i32>(pkt, PKT_NEST))
+  const failed = send(pkt, dev)
+  if (hasBacklog()) drainBacklog()
+  return failed
+}
+
+/** Pushes an encap header: PUSH_DONE, PUSH_TOO_BIG, PUSH_NO_ROOM. The packet stays the caller's. */
+export function encapsulate(pkt: usize, header: usize): i32 {
+  return pushHeader(pkt, header)
+}
+
+/** A packet that the host reassembled goes up again. */
+export function localInput(pkt: usize, dev: usize): void {
+  begin(0)
+  store<usize>(pkt, dev, PKT_DEV)
+  input(pkt, dev)
+  if (hasBacklog()) drainBacklog()
+}

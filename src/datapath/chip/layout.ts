@@ -1,0 +1,18 @@
+// The chip's scratch memory: what one instance needs beside its worker's struct. Offsets from `scratch`, bytes.
+
+/** Flow keys of nested hooks, 512 bytes each. */
+export const SCRATCH_KEYS: usize = 0
+/** Hooks that may run inside each other (8 device transmissions, 4 redirects, and the one that began it). */
+export const HOOK_DEPTH_MAX: i32 = 16
+/** Plans (lookup.ts): what the masks of a block look at, by the mask that a lookup starts with. */
+export const SCRATCH_PLANS: usize = 8192
+export const PLAN_SIZE: usize = 640
+export const PLANS: usize = 64
+/** Packets that wait to be received again (backlog.ts): pairs of packet and device. */
+export const SCRATCH_BACKLOG: usize = SCRATCH_PLANS + PLANS * PLAN_SIZE
+export const BACKLOG_MAX: u32 = 256
+/** A burst in work (burst.ts). */
+export const SCRATCH_BURST: usize = SCRATCH_BACKLOG + 8 * 256
+export const BURST_MAX: i32 = 32
+export const BURST_SIZE: usize = 128
+export const SCRATCH_SIZE: usize = SCRATCH_BURST + 32 * BURST_SIZE

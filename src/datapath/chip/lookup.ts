@@ -1,0 +1,286 @@
+// Flow lookup: which flow does a packet meet first, from a given mask of a chain on?
+//
+// The answer is a tuple space search: mask after mask, in the chain's order, of those whose prio has the packet's
+// protocol; the key under the mask is hashed and looked up in the mask's table.
+//
+// In front of it stands the worker's exact-match cache. A *plan* knows, for the mask that a lookup starts with, which
+// bits of the key any mask of the whole block looks at; the key under these bits, the protocol and the starting mask
+// determine the flow, so the cache is keyed by them: packets that differ only in what no rule asks share an entry.
+// An entry is valid for one SUPER_GENERATION. Bits are kept in chunks of 16 bytes; a chunk that nobody looks at costs nothing.
+//
+//   entry   0 start | 4 generation | 8 protocol | 12 flow | 16 chunk | 32 chunk | …
+//
+// Entries with up to three chunks are one cache line, in a table of their own; those with up to fifteen are 256 bytes.
+// Keys of sixteen chunks and rules on tunnel options go without the cache.
+
+import {
+  BLOCK_CHAINS,
+  CELL_DEAD,
+  CELL_FLOW,
+  CELL_FREE,
+  CELL_HASH,
+  CHAIN_BLOCK,
+  CHAIN_MASKS,
+  CHAIN_NEXT,
+  FLOW_KEY_PTR,
+  FLOW_RANGE,
+  FLOW_RANGE_DST,
+  MASK_FLAGS,
+  MASK_GROUPS,
+  MASK_NEXT,
+  MASK_PAIRS,
+  MASK_PRIO,
+  MASK_PROTO,
+  MASK_RANGE_DST,
+  MASK_RANGE_SRC,
+  MASK_TABLE,
+  MASK_WORDS,
+  PRIO_CHAIN,
+  TABLE_CELLS,
+  TABLE_MASK,
+} from '../../memory/layout/flow.ts'
+import { KEY_PORT_DST, KEY_PORT_SRC, KEY_SIZE } from '../../memory/layout/flow_key.ts'
+import { WORKER_EMC, WORKER_EMC_MASK } from '../../memory/layout/worker.ts'
+import { BE_ALL } from './frame.ts'
+import { HASH_SEED, hashEnd, hashWord } from './hash.ts'
+import { PLAN_SIZE, PLANS, SCRATCH_PLANS } from './layout.ts'
+import { generation, scratch, worker } from './state.ts'
+
+// ---- plan
+const PLAN_START: usize = 0
+const PLAN_GENERATION: usize = 4
+/** Groups of the key that the dissector must fill. */
+export const PLAN_GROUPS: usize = 8
+/** Chunks in use; 0 .. 15, or PLAN_UNCACHED. */
+export const PLAN_CHUNKS: usize = 12
+const PLAN_UNCACHED: u32 = 255
+/** Offsets in the key of the chunks in use. */
+const PLAN_OFFSETS: usize = 64
+/** Their bits, in the same order. */
+export const PLAN_MASKS: usize = 128
+/** The bits that are looked at, laid out as the key. */
+const PLAN_BITS: usize = 384
+
+// ---- cache entry
+const ENTRY_PROTO: usize = 8
+export const ENTRY_FLOW: usize = 12
+const ENTRY_CHUNKS: usize = 16
+const SMALL_CHUNKS: u32 = 3
+const SMALL_SHIFT: u32 = 6
+const LARGE_SHIFT: u32 = 8
+
+let small: usize = 0
+let smallMask: u32 = 0
+let large: usize = 0
+let largeMask: u32 = 0
+
+/** WORKER_EMC is (mask + 1) * 128 bytes for small entries and (mask + 1) * 256 for large ones. */
+export function attachCache(): void {
+  const last = load<u32>(worker, WORKER_EMC_MASK)
+  small = load<usize>(worker, WORKER_EMC)
+  smallMask = last * 2 + 1
+  large = small + ((<usize>last + 1) << 7)
+  largeMask = last
+}
+
+function addMaskToPlan(plan: usize, mask: usize): void {
+  const words = load<u32>(mask, MASK_WORDS)
+  for (let i: u32 = 0; i < words; i++) {
+    const offset = load<u32>(mask + (i << 3), MASK_PAIRS)
+    if (offset >= <u32>KEY_SIZE) {
+      store<u32>(plan, PLAN_UNCACHED, PLAN_CHUNKS)
+      continue
+    }
+    const at = plan + offset
+    store<u32>(at, load<u32>(at, PLAN_BITS) | load<u32>(mask + (i << 3), MASK_PAIRS + 4), PLAN_BITS)
+  }
+  if (load<u32>(mask, MASK_FLAGS) != 0) store<u32>(plan, 0xffffffff, PLAN_BITS + KEY_PORT_SRC)
+  store<u32>(plan, load<u32>(plan, PLAN_GROUPS) | load<u32>(mask, MASK_GROUPS), PLAN_GROUPS)
+}
+
+function makePlan(plan: usize, start: usize): void {
+  memory.fill(plan, 0, PLAN_SIZE)
+  store<usize>(plan, start, PLAN_START)
+  store<u32>(plan, generation, PLAN_GENERATION)
+  const block = load<usize>(load<usize>(load<usize>(start, MASK_PRIO), PRIO_CHAIN), CHAIN_BLOCK)
+  for (let chain = load<usize>(block, BLOCK_CHAINS); chain != 0; chain = load<usize>(chain, CHAIN_NEXT)) {
+    for (let mask = load<usize>(chain, CHAIN_MASKS); mask != 0; mask = load<usize>(mask, MASK_NEXT)) {
+      addMaskToPlan(plan, mask)
+    }
+  }
+  if (load<u32>(plan, PLAN_CHUNKS) == PLAN_UNCACHED) return
+  let n: u32 = 0
+  for (let offset: usize = 0; offset < <usize>KEY_SIZE; offset += 16) {
+    const bits = v128.load(plan + offset, PLAN_BITS)
+    if (!v128.any_true(bits)) continue
+    v128.store(plan + (n << 4), bits, PLAN_MASKS)
+    store<u32>(plan + (n << 2), <u32>offset, PLAN_OFFSETS)
+    n++
+  }
+  store<u32>(plan, n < 16 ? n : PLAN_UNCACHED, PLAN_CHUNKS)
+}
+
+/** The plan for lookups that start with this mask. */
+// @ts-ignore: decorator
+@inline
+export function planOf(start: usize): usize {
+  const plan = scratch + SCRATCH_PLANS + (((start >> 8) ^ (start >> 14)) & (PLANS - 1)) * PLAN_SIZE
+  if (load<usize>(plan) != start || load<u32>(plan, PLAN_GENERATION) != generation) makePlan(plan, start)
+  return plan
+}
+
+// ---- cache
+
+/** 64-bit lanes of a product of two vectors, lane by lane: NH, four words of key in two multiplications. */
+// @ts-ignore: decorator
+@inline
+function product(a: v128, b: v128): v128 {
+  return i64x2.add(i64x2.extmul_low_i32x4_u(a, b), i64x2.extmul_high_i32x4_u(a, b))
+}
+
+// @ts-ignore: decorator
+@inline
+function salt(i: u32): v128 {
+  return i64x2.splat(<i64>(0x9e3779b97f4a7c15 * (2 * <u64>i + 1)))
+}
+
+// @ts-ignore: decorator
+@inline
+function fold(sum: v128, start: usize, proto: u32): u32 {
+  const s = <u64>i64x2.extract_lane(sum, 0) + rotl<u64>(<u64>i64x2.extract_lane(sum, 1), 23) + (<u64>start << 16) + proto
+  return hashEnd(s)
+}
+
+/** Address of the entry that has, or may get, the answer for this key; 0 for uncached plans. */
+export function cacheEntry(plan: usize, key: usize, proto: u32): usize {
+  const chunks = load<u32>(plan, PLAN_CHUNKS)
+  const start = load<usize>(plan, PLAN_START)
+  let sum = i64x2.splat(0)
+  if (chunks <= SMALL_CHUNKS) {
+    // chunks that are not in use have offset 0 and no bits
+    const a = v128.and(v128.load(key + load<u32>(plan, PLAN_OFFSETS)), v128.load(plan, PLAN_MASKS))
+    const b = v128.and(v128.load(key + load<u32>(plan, PLAN_OFFSETS + 4)), v128.load(plan, PLAN_MASKS + 16))
+    const c = v128.and(v128.load(key + load<u32>(plan, PLAN_OFFSETS + 8)), v128.load(plan, PLAN_MASKS + 32))
+    sum = smallSum(a, b, c)
+    return small + ((<usize>(fold(sum, start, proto) & smallMask)) << SMALL_SHIFT)
+  }
+  if (chunks == PLAN_UNCACHED) return 0
+  for (let i: u32 = 0; i < chunks; i++) {
+    const v = v128.and(v128.load(key + load<u32>(plan + (i << 2), PLAN_OFFSETS)), v128.load(plan + (i << 4), PLAN_MASKS))
+    const x = i32x4.add(v, salt(i))
+    sum = i64x2.add(sum, i64x2.extmul_low_i32x4_u(x, v128.shuffle<u32>(x, x, 2, 3, 0, 1)))
+  }
+  return large + ((<usize>(fold(sum, start, proto) & largeMask)) << LARGE_SHIFT)
+}
+
+// @ts-ignore: decorator
+@inline
+function smallSum(a: v128, b: v128, c: v128): v128 {
+  const x = i32x4.add(a, salt(0))
+  const y = i32x4.add(b, salt(1))
+  const z = i32x4.add(c, salt(2))
+  return i64x2.add(product(x, y), i64x2.extmul_low_i32x4_u(z, v128.shuffle<u32>(z, z, 2, 3, 0, 1)))
+}
+
+/** Does the entry hold this key, at this generation? */
+// @ts-ignore: decorator
+@inline
+export function entryHas(entry: usize, plan: usize, key: usize, proto: u32): bool {
+  if (load<u64>(entry) != load<u64>(plan)) return false // start and generation
+  if (load<u32>(entry, ENTRY_PROTO) != proto) return false
+  const chunks = load<u32>(plan, PLAN_CHUNKS)
+  let other = i64x2.splat(0)
+  for (let i: u32 = 0; i < chunks; i++) {
+    const v = v128.and(v128.load(key + load<u32>(plan + (i << 2), PLAN_OFFSETS)), v128.load(plan + (i << 4), PLAN_MASKS))
+    other = v128.or(other, v128.xor(v, v128.load(entry + (i << 4), ENTRY_CHUNKS)))
+  }
+  return !v128.any_true(other)
+}
+
+function fillEntry(entry: usize, plan: usize, key: usize, proto: u32, flow: usize): void {
+  store<u64>(entry, load<u64>(plan))
+  store<u32>(entry, proto, ENTRY_PROTO)
+  store<usize>(entry, flow, ENTRY_FLOW)
+  const chunks = load<u32>(plan, PLAN_CHUNKS)
+  for (let i: u32 = 0; i < chunks; i++) {
+    const v = v128.and(v128.load(key + load<u32>(plan + (i << 2), PLAN_OFFSETS)), v128.load(plan + (i << 4), PLAN_MASKS))
+    v128.store(entry + (i << 4), v, ENTRY_CHUNKS)
+  }
+}
+
+/** The flow for this key, 0 when none matches: from the cache, or by a search that fills it. */
+export function lookup(plan: usize, key: usize, proto: u32): usize {
+  const entry = cacheEntry(plan, key, proto)
+  if (entry != 0 && entryHas(entry, plan, key, proto)) return load<usize>(entry, ENTRY_FLOW)
+  return miss(entry, plan, key, proto)
+}
+
+/** The search, and the answer into `entry`. */
+export function miss(entry: usize, plan: usize, key: usize, proto: u32): usize {
+  const flow = search(plan, key, proto)
+  if (entry != 0 && !strange) fillEntry(entry, plan, key, proto, flow)
+  return flow
+}
+
+// ---- search
+
+/** The last search met a mask with bits that its plan does not know: control is at work, the answer must not be cached. */
+let strange: bool = false
+
+function search(plan: usize, key: usize, proto: u32): usize {
+  let unknown: u32 = 0
+  let flow: usize = 0
+  for (let mask = load<usize>(plan, PLAN_START); mask != 0; mask = load<usize>(mask, MASK_NEXT)) {
+    const p = load<u32>(mask, MASK_PROTO)
+    if (p != proto && p != BE_ALL) continue
+    const words = load<u32>(mask, MASK_WORDS)
+    let h = HASH_SEED
+    for (let pair = mask, end = mask + (words << 3); pair < end; pair += 8) {
+      const offset = load<u32>(pair, MASK_PAIRS)
+      const bits = load<u32>(pair, MASK_PAIRS + 4)
+      if (offset < <u32>KEY_SIZE) unknown |= bits & ~load<u32>(plan + offset, PLAN_BITS)
+      h = hashWord(h, load<u32>(key + offset) & bits)
+    }
+    flow = find(mask, words, key, hashEnd(h))
+    if (flow != 0) break
+  }
+  strange = unknown != 0
+  return flow
+}
+
+/** A mask's flow for this key. */
+// @ts-ignore: decorator
+@inline
+function find(mask: usize, words: u32, key: usize, hash: u32): usize {
+  const table = load<usize>(mask, MASK_TABLE)
+  const last = load<u32>(table, TABLE_MASK)
+  let i = hash & last
+  let flow = load<usize>(table + (i << 3), TABLE_CELLS + CELL_FLOW)
+  while (flow != CELL_FREE) {
+    if (load<u32>(table + (i << 3), TABLE_CELLS + CELL_HASH) == hash && flow != CELL_DEAD && matches(mask, words, key, flow)) break
+    i = (i + 1) & last
+    flow = load<usize>(table + (i << 3), TABLE_CELLS + CELL_FLOW)
+  }
+  return flow
+}
+
+function matches(mask: usize, words: u32, key: usize, flow: usize): bool {
+  const packed = load<usize>(flow, FLOW_KEY_PTR)
+  for (let i: u32 = 0; i < words; i++) {
+    const pair = mask + (i << 3)
+    const w = load<u32>(key + load<u32>(pair, MASK_PAIRS)) & load<u32>(pair, MASK_PAIRS + 4)
+    if (w != load<u32>(packed + (i << 2))) return false
+  }
+  const ranges = load<u32>(mask, MASK_FLAGS)
+  if (ranges == 0) return true
+  if ((ranges & MASK_RANGE_SRC) != 0 && !inRange(load<u32>(flow, FLOW_RANGE), load<u16>(key, KEY_PORT_SRC))) return false
+  return (ranges & MASK_RANGE_DST) == 0 || inRange(load<u32>(flow, FLOW_RANGE_DST), load<u16>(key, KEY_PORT_DST))
+}
+
+/** Range: min in the low, max in the high half. A flow of a range mask need not have this one: 0 takes every port. */
+// @ts-ignore: decorator
+@inline
+function inRange(range: u32, port: u16): bool {
+  const p = <u32>bswap<u16>(port)
+  return range == 0 || (p >= (range & 0xffff) && p <= range >>> 16)
+}
