@@ -402,8 +402,7 @@ export function neighExpire(a: Arena, n: number, now: number): 'probe' | 'failed
   let answer: 'probe' | 'failed' | 'none' = 'none'
   if (state & NUD_REACHABLE) {
     if (since(confirmed) <= REACHABLE_TIME) {
-      // A timer that is due exactly when the time is over finds it just within it; the next look is a tick later.
-      expires = Math.max(confirmed + REACHABLE_TIME, t + 1) | 0
+      expires = (confirmed + REACHABLE_TIME) | 0
     } else if (since(m[(n + NEIGH_USED) >> 2]) <= DELAY_PROBE_TIME) {
       state = NUD_DELAY
       setState(a, n, state, t, true)
@@ -433,6 +432,8 @@ export function neighExpire(a: Arena, n: number, now: number): 'probe' | 'failed
     notify = true
     answer = 'failed'
   } else {
+    // Not sooner than in 10 ms: a timer that runs out just when the time is over finds it not quite over.
+    if (((expires - t) | 0) < 10) expires = (t + 10) | 0
     setTimerLocked(a, n, expires, (state & NUD_IN_TIMER) !== 0)
     if (state & (NUD_INCOMPLETE | NUD_PROBE)) {
       m[(n + NEIGH_PROBES) >> 2]++

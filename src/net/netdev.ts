@@ -65,6 +65,21 @@ export interface NewNetdev {
   readonly ifindex?: number
 }
 
+/** Called on the thread that made the change: RTM_NEWLINK when a device is new or changed, RTM_DELLINK before it goes. */
+export type NetdevListener = (a: Arena, event: number, dev: number) => void
+const listeners = new WeakMap<WebAssembly.Memory, NetdevListener[]>()
+
+export function netdevListen(a: Arena, f: NetdevListener): void {
+  const l = listeners.get(a.memory)
+  if (l) l.push(f)
+  else listeners.set(a.memory, [f])
+}
+
+/** Tells of a device. */
+export function netdevNotify(a: Arena, event: number, dev: number): void {
+  for (const f of listeners.get(a.memory) ?? []) f(a, event, dev)
+}
+
 /** Address of the slot of an ifindex; says nothing about whether a device is there. */
 export const netdevSlot = (a: Arena, ifindex: number): number => a.m[SUPER_NETDEVS >> 2] + ifindex * NETDEV_SIZE
 

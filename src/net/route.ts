@@ -27,6 +27,8 @@ import {
 import { selectSource4, selectSource6 } from './addr.ts'
 import {
   fibMatch,
+  ROUTE_F_OWN_GATEWAY,
+  ROUTE_FLAGS,
   ROUTE_GATEWAY,
   ROUTE_GW_FAMILY,
   ROUTE_MTU,
@@ -123,7 +125,8 @@ function found(
   src: Uint8Array,
 ): Route {
   const m = a.m
-  const gatewayFamily = r === 0 ? 0 : m[(r + ROUTE_GW_FAMILY) >> 2]
+  const own = r !== 0 && (m[(r + ROUTE_FLAGS) >> 2] & ROUTE_F_OWN_GATEWAY) !== 0
+  const gatewayFamily = r === 0 || own ? 0 : m[(r + ROUTE_GW_FAMILY) >> 2]
   const gateway = gatewayFamily === 0 ? null : readAddress(a.u8, r + ROUTE_GATEWAY, new Uint8Array(16))
   return {
     errno: 0,
