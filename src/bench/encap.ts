@@ -8,10 +8,10 @@
 // all flows and stays there, as encapsulation never touches it. Before the runs, a sample of the flows goes
 // through one by one, and every byte that comes out is held against the slow reference.
 
-import { Datapath } from '../datapath/chip.ts'
+import type { Datapath } from '../datapath/chip.ts'
 import { reserve } from '../memory/arena.ts'
 import * as Netdev from '../memory/layout/netdev.ts'
-import { PKT_DATA, PKT_DEV, PKT_FRAME, PKT_LEN } from '../memory/layout/packet.ts'
+import { PKT_DATA, PKT_DEV, PKT_LEN } from '../memory/layout/packet.ts'
 import { SUPER_NETDEVS } from '../memory/layout/super.ts'
 import * as W from '../memory/layout/worker.ts'
 import { execute } from '../replay/execute.ts'
@@ -50,7 +50,6 @@ export function encapBench(cases: readonly EncapCase[], o: EncapOptions): void {
   const { flows, masks } = cases[0]
   const sw = createSwitch({
     ports: [0, 1].map((i) => ({ name: `p${i}`, mac: Uint8Array.of(2, 0, 0, 0, 0, i), mtu: i === 0 ? 9000 : 1500 })),
-    workers: 1,
     frameSize: MAX_FRAME,
   })
   for (const line of setup()) execute(sw, line.split(' '))
@@ -107,7 +106,7 @@ class Bench {
     const a = sw.arena
     this.#sw = sw
     this.#flows = flows
-    this.#dp = new Datapath(a, 0)
+    this.#dp = sw.datapath
     // IMIX is a row of twelve sizes: with a multiple of it, every place in the row of heads has one size.
     this.#lengths = new Int32Array(Math.ceil(flows / IMIX.length) * IMIX.length)
     this.#heads = reserve(a, this.#lengths.length * HEAD)

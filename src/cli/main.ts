@@ -39,7 +39,6 @@ program
   .option('--in <port=pcap...>', 'captures that ports receive, with --rules')
   .option('--out <dir>', 'write out-<port>.pcap, filters.json, summary.json and log.txt there')
   .option('--json', 'print the summary as one JSON document')
-  .option('--workers <n>', 'datapath workers', count(1, 64), 1)
   .addOption(new Option('--pcap-backend <name>', 'read captures through another package').choices(['pcap-parser']))
   .option('--pace', 'wait for the wall clock between packets')
   .addHelpText(

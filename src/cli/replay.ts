@@ -11,7 +11,6 @@ export interface ReplayCommand {
   readonly in?: string[]
   readonly out?: string
   readonly json?: boolean
-  readonly workers: number
   readonly pcapBackend?: 'pcap-parser'
   readonly pace?: boolean
 }
@@ -24,7 +23,6 @@ export async function replay(folder: string | undefined, o: ReplayCommand): Prom
   try {
     const result = await run(scenario, {
       out: o.out,
-      workers: o.workers,
       pcapBackend: o.pcapBackend,
       pace: o.pace,
       progress: progress.update,

@@ -18,13 +18,11 @@ import { Packets } from './packets.ts'
 import { largestMtu, type Scenario, type Step } from './scenario.ts'
 import { ScenarioError } from './scenario_error.ts'
 import { Schedule } from './schedule.ts'
-import { type Summary, summarize } from './summary.ts'
+import { type PortTraffic, type Summary, summarize } from './summary.ts'
 
 export interface ReplayOptions {
   /** Folder for the results; none are written without. */
   readonly out?: string
-  /** Datapath workers. */
-  readonly workers?: number
   /** Reads captures through the npm package of that name. */
   readonly pcapBackend?: 'pcap-parser'
   /** Waits for the wall clock, so that packets come at the distances of the capture. */
@@ -47,6 +45,7 @@ interface Run {
   readonly scenario: Scenario
   readonly options: ReplayOptions
   readonly sw: Switch
+  readonly traffic: PortTraffic
   readonly log: LogEntry[]
   /** Virtual time, nanoseconds. */
   now: number
@@ -57,11 +56,12 @@ export async function replay(scenario: Scenario, options: ReplayOptions = {}): P
   for (const step of [...scenario.steps, ...scenario.after]) if (step.moment !== null) checkGrammar(step)
   const sw = createSwitch({
     ports: scenario.ports.map((name, i) => ({ name, mac: portMac(i), mtu: 1500 })),
-    workers: options.workers ?? 1,
     // Ethernet and a VLAN tag in front of the largest packet.
     frameSize: largestMtu(scenario) + 18,
   })
-  const run: Run = { scenario, options, sw, log: [], now: 0 }
+  const counts = () => new Float64Array(scenario.ports.length)
+  const traffic = { inPackets: counts(), inBytes: counts(), outPackets: counts(), outBytes: counts() }
+  const run: Run = { scenario, options, sw, traffic, log: [], now: 0 }
   const captures: Capture[] = []
   let outputs: Outputs | null = null
   try {
@@ -75,14 +75,29 @@ export async function replay(scenario: Scenario, options: ReplayOptions = {}): P
     if (options.out !== undefined) {
       const nanoseconds = captures.some((c) => c.nanoseconds)
       outputs = openOutputs(options.out, scenario.ports, sw.arena, nanoseconds)
-      sw.onOutput(outputs.frame)
     }
+    const write = outputs?.frame
+    sw.onOutput((port, address, length, time) => {
+      traffic.outPackets[port]++
+      traffic.outBytes[port] += length
+      if (write !== undefined) write(port, address, length, time)
+    })
     for (const step of scenario.steps) if (step.moment === null) runStep(run, step)
     const start = scenario.startMs * 1e6
     await drive(run, new Packets(sources, start, scenario.quietMs * 1e6), captures, start)
     for (const step of scenario.after) runStep(run, step)
     const result: ReplayResult = {
-      summary: summarize(sw, scenario, captures),
+      summary: summarize(
+        sw,
+        scenario.ports,
+        traffic,
+        sources.map(({ port, capture: c }) => ({
+          port: scenario.ports[port],
+          packets: c.count,
+          cut: c.cut,
+          damage: c.damage,
+        })),
+      ),
       filters: allFilters(sw),
       log: run.log,
       damaged: captures.flatMap(({ path, damage }) => (damage === null ? [] : [{ path, damage }])),
@@ -116,6 +131,8 @@ async function drive(run: Run, packets: Packets, captures: readonly Capture[], s
     if (n > 0) {
       sw.inputBatch(packets.port, packets.address, packets.length, packets.time, n)
       received += n
+      run.traffic.inPackets[packets.port] += n
+      for (let i = 0; i < n; i++) run.traffic.inBytes[packets.port] += packets.length[i]
       run.now = packets.time[n - 1]
       options.progress?.(
         captures.reduce((sum, c) => sum + c.position, 0),

@@ -1,0 +1,178 @@
+// What became of the packets, and how the switch stands at the end: summary.json.
+import { dropReasons } from '../datapath/drop_reason.ts'
+import { ENTRY_FLOWS, ENTRY_ID, ENTRY_LINK, ENTRY_NHE, ENTRY_WHY, ITEM_LINK, isValid } from '../encap/encap_entry.ts'
+import { NHE_DEV, NHE_FAMILY, nheAddress } from '../encap/neigh_hash_entry.ts'
+import { ROOT_ENTRIES, rootOf } from '../encap/root.ts'
+import { slowName } from '../encap/slow_reason.ts'
+import { idrFind, idrNext } from '../flow/idr.ts'
+import type { Arena } from '../memory/arena.ts'
+import { counterRead } from '../memory/counters.ts'
+import { TUN_DST, TUN_ID, TUN_IPV6, TUN_MODE, TUN_SRC, TUN_TP_DST } from '../memory/layout/action.ts'
+import { ENCAP_DEV, ENCAP_TUN } from '../memory/layout/encap.ts'
+import * as F from '../memory/layout/flow.ts'
+import { NETDEV_EGRESS, NETDEV_INGRESS } from '../memory/layout/netdev.ts'
+import { first, next } from '../memory/list.ts'
+import { netdevName, nextNetdev } from '../net/netdev.ts'
+import type { Damage } from '../port/capture/capture.ts'
+import type { Switch } from '../switch/switch.ts'
+import { formatInet } from '../tc/address_text.ts'
+import { execute } from './execute.ts'
+
+export interface Traffic {
+  readonly packets: number
+  readonly bytes: number
+}
+
+export interface FlowSummary {
+  /** p0-ingress, vxlan0-egress, block-22 */
+  readonly hook: string
+  readonly chain: number
+  readonly pref: number
+  readonly handle: number
+  /** The fast path needs nothing of the host; the slow one waits for something. */
+  readonly path: 'fast' | 'slow'
+  /** Why the flow is on the slow path; empty on the fast one. */
+  readonly why: string
+  readonly packets: number
+  readonly bytes: number
+}
+
+export interface EncapSummary {
+  readonly id: number
+  readonly dev: string
+  readonly src: string
+  readonly dst: string
+  readonly key_id: number
+  readonly dst_port: number
+  readonly valid: boolean
+  readonly why: string
+  /** The next hop that it needs, empty while there is no route. */
+  readonly neighbour: string
+  readonly flows: number
+}
+
+export interface Summary {
+  readonly packets: { readonly in: number; readonly out: number; readonly dropped: number }
+  readonly ports: Record<string, { readonly in: Traffic; readonly out: Traffic }>
+  readonly drops: Record<string, number>
+  readonly flows: readonly FlowSummary[]
+  readonly encaps: readonly EncapSummary[]
+  /** As `ip -j neigh show`. */
+  readonly neighbours: readonly unknown[]
+  readonly captures: readonly CaptureSummary[]
+}
+
+export interface CaptureSummary {
+  readonly port: string
+  readonly packets: number
+  /** Frames of which the capture holds only the beginning: they went in as short as they are there. */
+  readonly cut: number
+  readonly damage: Damage | null
+}
+
+/** Packets and bytes by port, as replay counted them. */
+export interface PortTraffic {
+  readonly inPackets: Float64Array
+  readonly inBytes: Float64Array
+  readonly outPackets: Float64Array
+  readonly outBytes: Float64Array
+}
+
+const total = (counts: Float64Array): number => counts.reduce((a, b) => a + b, 0)
+
+/** The document, without the captures. */
+export function summarize(
+  sw: Switch,
+  names: readonly string[],
+  t: PortTraffic,
+  captures: readonly CaptureSummary[],
+): Summary {
+  const drops = dropReasons.map((r) => [r.name, sw.datapath.drops(r.code)] as const).filter(([, n]) => n > 0)
+  return {
+    packets: { in: total(t.inPackets), out: total(t.outPackets), dropped: drops.reduce((sum, [, n]) => sum + n, 0) },
+    ports: Object.fromEntries(
+      names.map((name, i) => [
+        name,
+        {
+          in: { packets: t.inPackets[i], bytes: t.inBytes[i] },
+          out: { packets: t.outPackets[i], bytes: t.outBytes[i] },
+        },
+      ]),
+    ),
+    drops: Object.fromEntries(drops),
+    flows: flows(sw.arena),
+    encaps: encaps(sw.arena),
+    neighbours: JSON.parse(execute(sw, ['ip', '-j', 'neigh', 'show']).trim() || '[]'),
+    captures,
+  }
+}
+
+/** Every filter of every hook, in the order in which a dump shows them. */
+function flows(a: Arena): FlowSummary[] {
+  const out: FlowSummary[] = []
+  const seen = new Set<number>()
+  for (let dev = nextNetdev(a, 0); dev !== 0; dev = nextNetdev(a, dev))
+    for (const [field, side] of [
+      [NETDEV_INGRESS, 'ingress'],
+      [NETDEV_EGRESS, 'egress'],
+    ] as const) {
+      const block = a.m[(dev + field) >> 2]
+      if (block === 0 || seen.has(block)) continue
+      seen.add(block)
+      const index = a.m[(block + F.BLOCK_INDEX) >> 2]
+      blockFlows(a, block, index === 0 ? `${netdevName(a, dev)}-${side}` : `block-${index}`, out)
+    }
+  return out
+}
+
+function blockFlows(a: Arena, block: number, hook: string, out: FlowSummary[]): void {
+  const { m } = a
+  for (let chain = m[(block + F.BLOCK_CHAINS) >> 2]; chain !== 0; chain = m[(chain + F.CHAIN_NEXT) >> 2])
+    for (let prio = m[(chain + F.CHAIN_PRIOS) >> 2]; prio !== 0; prio = m[(prio + F.PRIO_NEXT) >> 2]) {
+      const handles = prio + F.PRIO_HANDLES
+      for (let h = idrNext(m, handles, 0); h >= 0; h = idrNext(m, handles, h + 1)) {
+        const flow = idrFind(m, handles, h)
+        const slow = (m[(flow + F.FLOW_FLAGS) >> 2] & F.FLOW_F_SLOW) !== 0
+        const { packets, bytes } = counterRead(a, m[(flow + F.FLOW_COUNTER) >> 2])
+        out.push({
+          hook,
+          chain: m[(chain + F.CHAIN_INDEX) >> 2] >>> 0,
+          pref: m[(prio + F.PRIO_PREF) >> 2],
+          handle: h,
+          path: slow ? 'slow' : 'fast',
+          why: slow ? slowName(m[(flow + F.FLOW_WHY) >> 2]) : '',
+          packets,
+          bytes,
+        })
+      }
+    }
+}
+
+/** Every encap entry, oldest first. */
+function encaps(a: Arena): EncapSummary[] {
+  const { m, u8 } = a
+  const out: EncapSummary[] = []
+  for (let e = first(a, rootOf(a) + ROOT_ENTRIES); e !== 0; e = next(a, e, ENTRY_LINK)) {
+    const tun = m[(e + ENCAP_TUN) >> 2]
+    const length = m[(tun + TUN_MODE) >> 2] & TUN_IPV6 ? 16 : 4
+    const nhe = m[(e + ENTRY_NHE) >> 2]
+    let attached = 0
+    for (let item = first(a, e + ENTRY_FLOWS); item !== 0; item = next(a, item, ITEM_LINK)) attached++
+    out.push({
+      id: m[(e + ENTRY_ID) >> 2],
+      dev: netdevName(a, m[(e + ENCAP_DEV) >> 2]),
+      src: formatInet(u8, length, tun + TUN_SRC),
+      dst: formatInet(u8, length, tun + TUN_DST),
+      key_id: m[(tun + TUN_ID) >> 2] >>> 0,
+      dst_port: a.d.getUint16(tun + TUN_TP_DST),
+      valid: isValid(a, e),
+      why: isValid(a, e) ? '' : slowName(m[(e + ENTRY_WHY) >> 2]),
+      neighbour:
+        nhe === 0
+          ? ''
+          : `${formatInet(nheAddress(a, nhe), m[(nhe + NHE_FAMILY) >> 2] === 2 ? 4 : 16)} dev ${netdevName(a, m[(nhe + NHE_DEV) >> 2])}`,
+      flows: attached,
+    })
+  }
+  return out.sort((x, y) => x.id - y.id)
+}
