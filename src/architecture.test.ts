@@ -16,6 +16,7 @@ const TC_TEXT = [
   'number_text',
   'address_text',
   'handle_text',
+  'stats_text',
 ].map((f) => `tc/${f}.ts`)
 
 /**
