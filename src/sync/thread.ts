@@ -31,6 +31,7 @@ export interface Thread {
   /** Sends it a message (threads that share memory seldom need to). */
   post(message: unknown): void
   onMessage(f: (message: unknown) => void): void
+  onceMessage(f: (message: unknown) => void): void
   /** Ends it wherever it is; resolves when it is gone. */
   terminate(): Promise<unknown>
   /** The process may end while the thread still runs. */
@@ -69,6 +70,9 @@ export function spawn(entry: URL, data?: unknown, name?: string): Thread {
     post: (message) => worker.postMessage(message),
     onMessage: (f) => {
       worker.on('message', f)
+    },
+    onceMessage: (f) => {
+      worker.once('message', f)
     },
     terminate: () => worker.terminate(),
     unref: () => worker.unref(),

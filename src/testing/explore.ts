@@ -1,0 +1,284 @@
+// The interleaving explorer: believes no concurrent code that it has not run in every order.
+//
+// ECMA-262 makes race-free programs sequentially consistent, so the order of the atomic operations is all there is to
+// vary (deref counts as one). The explorer runs a scenario's threads on real workers, one step at a time, and
+// enumerates, depth first, every schedule with at most `preemptions` switches away from a thread that could have gone
+// on, after Musuvathi and Qadeer's context bounding: most bugs need one or two. With `kills`, a thread may also die
+// before any of its steps; then the scenario's supervisor thread wakes up and takes part.
+//
+// Every schedule starts from the same memory. It fails when a thread throws, when all that are left sleep (a lost
+// wake-up, a deadlock), when it does not end, or when `check` says so. The schedule that failed is printed in a form
+// that `replay` takes: `0*5 1*3 0! 2*4` is five steps of thread 0, three of thread 1, death of thread 0, four of 2.
+import { add, load, wait, wake } from '../sync/atomic.ts'
+import { spawn, type Thread } from '../sync/thread.ts'
+import * as Control from './explore_control.ts'
+import type { Scenario } from './scenario.ts'
+
+export interface Bounds {
+  preemptions?: number
+  kills?: number
+  /** Stop after so many schedules; the report then says that it is not complete. */
+  schedules?: number
+  /** Stop after so many failures. */
+  failures?: number
+  /** More steps than this in one schedule are a failure. */
+  steps?: number
+}
+
+export interface Failure {
+  readonly schedule: string
+  readonly what: string
+}
+
+export interface Report {
+  readonly schedules: number
+  /** Most steps of any schedule. */
+  readonly steps: number
+  /** All schedules within the bounds were run. */
+  readonly complete: boolean
+  readonly failures: readonly Failure[]
+}
+
+export interface Explorer {
+  explore(model: URL, name: string, bounds?: Bounds): Promise<Report>
+  /** Runs one schedule; says what failed. */
+  replay(model: URL, name: string, schedule: string): Promise<string | undefined>
+  close(): Promise<void>
+}
+
+/** Starts an explorer; its threads live until close, and serve one scenario after the other. */
+export function startExplorer(): Explorer {
+  const threads: Thread[] = []
+  const withRun = async <T>(model: URL, name: string, f: (r: Run) => T): Promise<T> => {
+    const run = await openRun(threads, model, name)
+    try {
+      return f(run)
+    } finally {
+      await run.close()
+    }
+  }
+  return {
+    explore: (model, name, bounds = {}) => withRun(model, name, (run) => exploreAll(run, bounds)),
+    replay: (model, name, schedule) => withRun(model, name, (run) => run.schedule(parse(schedule), 100_000)),
+    close: async () => {
+      for (const t of threads) await t.terminate()
+    },
+  }
+}
+
+/** One scenario, its threads attached and ready to run any schedule. */
+interface Run {
+  /** Runs the schedule that begins with these steps (log entries), then goes on without preemption. */
+  schedule(prefix: ArrayLike<number>, steps: number): string | undefined
+  /** The steps of the last schedule. */
+  trace(): Int32Array
+  /** Number of the supervisor thread, -1 without. */
+  readonly supervisor: number
+  /** What the scenario asks for. */
+  readonly preemptions: number | undefined
+  close(): Promise<void>
+}
+
+async function openRun(pool: Thread[], model: URL, name: string): Promise<Run> {
+  const scenario = ((await import(model.href)) as Record<string, Scenario<unknown>>)[name]
+  if (scenario === undefined) throw new Error(`${model.pathname} has no scenario ${name}`)
+  const n = scenario.threads.length
+  const supervisor = scenario.supervisor === undefined ? -1 : n
+  const all = supervisor === -1 ? n : n + 1
+  if (all > Control.THREADS_MAX) throw new Error(`${name}: more than ${Control.THREADS_MAX} threads`)
+  const pages = Math.ceil(scenario.words / 16384)
+  const memory = new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true })
+  const m = new Int32Array(memory.buffer)
+  const ctl = new Int32Array(new SharedArrayBuffer(Control.CONTROL_WORDS * 4))
+  const log = new Int32Array(new SharedArrayBuffer(Control.LOG_WORDS * 4))
+  const text = new Uint8Array(new SharedArrayBuffer(all * Control.TEXT_BYTES))
+
+  const state = (t: number): number => load(ctl, Control.STATE + t)
+
+  scenario.setup?.(m, memory)
+  while (pool.length < all) pool.push(spawn(new URL('./explore_worker.ts', import.meta.url)))
+  for (let t = 0; t < all; t++) {
+    const job = { url: model.href, name, thread: t, ctl, log, text, memory } satisfies Control.Job
+    const answer = nextMessage(pool[t])
+    pool[t].post(job)
+    const said = await answer
+    if (said !== 'entered') throw new Error(String(said))
+  }
+  for (let t = 0; t < all; t++) {
+    for (let seq = load(ctl, Control.SEQ); state(t) !== Control.IDLE; seq = load(ctl, Control.SEQ)) {
+      wait(ctl, Control.SEQ, seq, 10)
+    }
+  }
+  const snapshot = m.slice()
+
+  /** Gives thread t the turn, and comes back when it hands over. */
+  const resume = (t: number, budget: number, kill = 0): void => {
+    ctl[Control.BUDGET + t] = budget
+    ctl[Control.KILL + t] = kill
+    const seq = load(ctl, Control.SEQ)
+    add(ctl, Control.TURN + t, 1)
+    wake(ctl, Control.TURN + t)
+    while (load(ctl, Control.SEQ) === seq) wait(ctl, Control.SEQ, seq)
+  }
+  const kill = (t: number): void => {
+    log[ctl[Control.STEPS]++] = Control.logEntry(t, true, Control.readyMask(ctl))
+    ctl[Control.DEAD_SELF] = ctl[Control.SELF + t]
+    resume(t, 0, Control.KILL_DIE)
+    if (supervisor !== -1) ctl[Control.STATE + supervisor] = Control.READY
+  }
+  const textOf = (t: number): string =>
+    new TextDecoder().decode(text.slice(t * Control.TEXT_BYTES, t * Control.TEXT_BYTES + ctl[Control.TEXT_LENGTH + t]))
+
+  const runAll = (prefix: ArrayLike<number>): string | undefined => {
+    let last = 0
+    for (let k = 0; k < prefix.length; ) {
+      last = Control.logThread(prefix[k])
+      if (state(last) !== Control.READY) return `not replayable: thread ${last} cannot make step ${k}`
+      if (Control.logDied(prefix[k])) {
+        kill(last)
+        k++
+        continue
+      }
+      let count = 1
+      while (k + count < prefix.length && same(prefix[k + count], prefix[k])) count++
+      resume(last, count)
+      k += count
+      if (ctl[Control.STEPS] !== k) return `not replayable: step ${ctl[Control.STEPS]} of the run is not step ${k}`
+      if (state(last) === Control.FAILED) return `thread ${last}: ${textOf(last)}`
+    }
+    for (;;) {
+      const ready = Control.readyMask(ctl)
+      if (ready === 0) break
+      last = defaultChoice(last, ready)
+      resume(last, 0x7fffffff)
+      if (state(last) === Control.FAILED) return `thread ${last}: ${textOf(last)}`
+    }
+    const asleep: string[] = []
+    for (let t = 0; t < all; t++) {
+      if (state(t) === Control.ASLEEP) asleep.push(`thread ${t} on word ${ctl[Control.SLEEPS_ON + t]}`)
+    }
+    if (asleep.length > 0) return `asleep for ever: ${asleep.join(', ')}`
+    return scenario.check(m, memory)
+  }
+
+  return {
+    schedule(prefix, steps) {
+      m.set(snapshot)
+      ctl[Control.STEPS] = 0
+      ctl[Control.STEPS_MAX] = Math.min(steps, Control.LOG_WORDS - all)
+      for (let t = 0; t < all; t++) ctl[Control.STATE + t] = t === supervisor ? Control.IDLE : Control.READY
+      for (let t = 0; t < all; t++) ctl[Control.KILL + t] = 0
+      const what = runAll(prefix)
+      for (let t = 0; t < all; t++) {
+        const s = state(t)
+        if (s === Control.ASLEEP || s === Control.READY) resume(t, 0, Control.KILL_ABORT)
+      }
+      return what
+    },
+    trace: () => log.slice(0, ctl[Control.STEPS]),
+    supervisor,
+    preemptions: scenario.preemptions,
+    async close() {
+      for (let t = 0; t < all; t++) {
+        const answer = nextMessage(pool[t])
+        ctl[Control.KILL + t] = Control.KILL_QUIT
+        add(ctl, Control.TURN + t, 1)
+        wake(ctl, Control.TURN + t)
+        await answer
+      }
+    },
+  }
+}
+
+const nextMessage = (t: Thread): Promise<unknown> =>
+  Promise.race([
+    new Promise((resolve) => t.onceMessage(resolve)),
+    t.ended.then(({ error }) => {
+      throw error ?? new Error('a thread of the explorer ended')
+    }),
+  ])
+
+/** Same thread, no death: steps that can be given as one budget. */
+const same = (x: number, y: number): boolean => (x & 15) === (y & 15)
+
+const isReady = (ready: number, t: number): boolean => t >= 0 && (ready & (1 << t)) !== 0
+
+/** Who goes on when nobody is preempted. */
+const defaultChoice = (last: number, ready: number): number =>
+  isReady(ready, last) ? last : 31 - Math.clz32(ready & -ready)
+
+function exploreAll(run: Run, bounds: Bounds): Report {
+  const { preemptions = run.preemptions ?? 2, kills = 0, schedules = 100_000, failures = 1, steps = 5000 } = bounds
+  const failed: Failure[] = []
+  let prefix: number[] = []
+  let count = 0
+  let longest = 0
+  for (;;) {
+    const what = run.schedule(prefix, steps)
+    const trace = run.trace()
+    count++
+    longest = Math.max(longest, trace.length)
+    if (what !== undefined) {
+      failed.push({ schedule: print(trace), what })
+      if (failed.length >= failures) return { schedules: count, steps: longest, complete: false, failures: failed }
+    }
+    const next = nextPrefix(trace, preemptions, kills, run.supervisor)
+    if (next === undefined) return { schedules: count, steps: longest, complete: true, failures: failed }
+    if (count >= schedules) return { schedules: count, steps: longest, complete: false, failures: failed }
+    prefix = next
+  }
+}
+
+/**
+ * Depth first: the last step of the trace that has an untried alternative within the bounds takes it. The alternatives
+ * of a step are, in this order: the default, the other ready threads, the death of the default.
+ */
+function nextPrefix(trace: Int32Array, preemptions: number, kills: number, supervisor: number): number[] | undefined {
+  const spent: { preempted: number; killed: number; last: number }[] = []
+  let preempted = 0
+  let killed = 0
+  let last = -1 // who begins is nobody's preemption
+  for (const e of trace) {
+    spent.push({ preempted, killed, last })
+    const t = Control.logThread(e)
+    if (Control.logDied(e)) killed++
+    else if (t !== last && isReady(Control.logReady(e), last)) preempted++
+    last = t
+  }
+  for (let k = trace.length - 1; k >= 0; k--) {
+    const before = spent[k]
+    const ready = Control.logReady(trace[k])
+    const running = isReady(ready, before.last)
+    const first = defaultChoice(before.last, ready)
+    const order = [first]
+    if (!running || before.preempted < preemptions) {
+      for (let t = 0; t < Control.THREADS_MAX; t++) if (t !== first && (ready & (1 << t)) !== 0) order.push(t)
+    }
+    if (before.killed < kills && first !== supervisor) order.push(first | 8)
+    const next = order[order.indexOf(trace[k] & 15) + 1]
+    if (next !== undefined) return [...trace.slice(0, k), (next & 15) | (ready << 4)]
+  }
+  return undefined
+}
+
+/** The schedule as text: see above. */
+function print(trace: Int32Array): string {
+  const parts: string[] = []
+  for (let k = 0; k < trace.length; ) {
+    let count = 1
+    while (k + count < trace.length && same(trace[k + count], trace[k])) count++
+    const died = Control.logDied(trace[k])
+    parts.push(died ? `${Control.logThread(trace[k])}!` : `${Control.logThread(trace[k])}*${count}`)
+    k += died ? 1 : count
+  }
+  return parts.join(' ')
+}
+
+function parse(schedule: string): number[] {
+  return schedule.split(' ').flatMap((part) => {
+    const found = /^(\d)(?:!|\*(\d+))$/.exec(part)
+    if (found === null) throw new Error(`schedule: ${part} is not thread*steps or thread!`)
+    const died = part.endsWith('!')
+    return new Array<number>(died ? 1 : Number(found[2])).fill(Control.logEntry(Number(found[1]), died, 0))
+  })
+}
