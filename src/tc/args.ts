@@ -7,6 +7,7 @@
 // `invarg` and its kin (tc exits on the spot with 255). One Args is reused for all lines; it holds scratch, no result.
 // Control threads only.
 
+import { AF_INET, AF_INET6, AF_UNSPEC } from '../wire/rtm_route.ts'
 import { type InetPrefix, inetPrefix, parseAddress, parseLladdr, parsePrefix } from './address_text.ts'
 import { LanguageError } from './language_error.ts'
 import { parseHexBytes, parseInteger, parseU64, parseUint } from './number_text.ts'
@@ -19,10 +20,8 @@ export interface Devices {
   nameOf(ifindex: number): string
 }
 
-/** As `matches()` of iproute2, the other way round: true when `prefix` is a beginning of `full` (or empty). */
-export function isPrefix(prefix: string, full: string): boolean {
-  return full.startsWith(prefix)
-}
+/** `matches()` of iproute2: is `prefix` a beginning of `full`, and not empty? */
+export const isPrefix = (prefix: string, full: string): boolean => prefix !== '' && full.startsWith(prefix)
 
 export class Args {
   words: readonly string[]
@@ -83,7 +82,7 @@ export class Args {
 
   /** matches(): is the current word `full` or a beginning of it? False behind the last. */
   matches(full: string): boolean {
-    return this.at < this.words.length && full.startsWith(this.words[this.at])
+    return this.at < this.words.length && isPrefix(this.words[this.at], full)
   }
 
   /** The current word as a number of at most 8 bits, -1 when it is none. Base 0 reads 0x… and 0… as C does. */
@@ -132,6 +131,23 @@ export class Args {
   /** Reads `text` (default: the current word) as a link-layer address into `mac`; how many bytes, -1 when it is none. */
   lladdr(text: string = this.word): number {
     return parseLladdr(text, this.mac)
+  }
+
+  /** get_prefix(): as `prefix`, but leaves the program when `text` is none. */
+  needPrefix(family: number, text: string = this.word): InetPrefix {
+    if (!parsePrefix(this.inet, text, family)) throw this.expected('prefix', family, text)
+    return this.inet
+  }
+
+  /** get_addr(): as `address`, but leaves the program when `text` is none. */
+  needAddress(family: number, text: string = this.word): InetPrefix {
+    if (!parseAddress(this.inet, text, family)) throw this.expected('address', family, text)
+    return this.inet
+  }
+
+  private expected(what: string, family: number, text: string): LanguageError {
+    const of = family === AF_INET ? 'inet' : family === AF_INET6 ? 'inet6' : family === AF_UNSPEC ? 'any valid' : '???'
+    return new LanguageError(`Error: ${of} ${what} is expected rather than "${text}".`, 1, text, true)
   }
 
   /** The ifindex of the device that `name` names; refuses as tc does when there is none. */

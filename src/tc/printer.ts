@@ -190,6 +190,16 @@ export class Printer {
     this.close(']')
   }
 
+  /** new_json_obj: in JSON every listing is an array. */
+  openDocument(): void {
+    this.openArray(null)
+  }
+
+  closeDocument(): void {
+    this.closeArray()
+    if (this.json) this.out += '\n'
+  }
+
   /** IPv4 (4 bytes) or IPv6 (16 bytes) as text. */
   inet(d: DataView, o: number, len: number): string {
     return formatInet(new Uint8Array(d.buffer, d.byteOffset + o, len), len)
