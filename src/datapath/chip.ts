@@ -34,6 +34,7 @@ interface Exports {
   drop(pkt: number, reason: number): void
   fill(pkt: number, from: number, length: number): number
   clear(pkt: number, length: number): void
+  dissect(pkt: number, groups: number): number
   receive(pkt: number, dev: number): void
   receiveBurst(list: number, n: number): number
   transmit(pkt: number, dev: number): number
@@ -116,6 +117,11 @@ export class Datapath {
     return this.a.u8.subarray(data, data + this.a.m[(pkt + PKT_LEN) >> 2])
   }
 
+  /** The packet's flow key as filters see it: its address in the arena (layout/flow_key.ts), good until the next call. */
+  dissect(pkt: number): number {
+    return this.chip.dissect(pkt, 0xff)
+  }
+
   /** A frame that a port received: its checks, ingress filters, then the host's protocols. */
   receive(pkt: number, dev: number): void {
     this.chip.receive(pkt, dev)
@@ -166,6 +172,13 @@ export class Datapath {
   drops(reason: number): number {
     const w = (this.a.m[(this.struct + W.WORKER_DROPS) >> 2] >> 2) + reason * 2
     return (this.a.m[w] >>> 0) + (this.a.m[w + 1] >>> 0) * 0x100000000
+  }
+
+  /** Counts a packet that ended before it had a slot. */
+  countDrop(reason: number): void {
+    const w = (this.a.m[(this.struct + W.WORKER_DROPS) >> 2] >> 2) + reason * 2
+    this.a.m[w] = (this.a.m[w] + 1) | 0
+    if (this.a.m[w] === 0) this.a.m[w + 1]++
   }
 
   /** Packets that ended under any reason. */

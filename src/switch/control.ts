@@ -1,0 +1,103 @@
+// Control: rtnetlink messages in, the kernel's answers out.
+//
+// Every way to change or to ask a switch ends here: the lines of a scenario, a client's socket, a control worker's share
+// of a batch. A Control belongs to one thread; all that it works on is in the arena, so any number of threads may have
+// one and use it at the same time (the parallel `tc` of the mlx5e scheme). Links, addresses, routes and neighbours are
+// net/'s; qdiscs, chains, filters and actions are flow/'s; acknowledgements, errors and the end of a dump are made here,
+// as rtnetlink.c and af_netlink.c make them.
+
+import { encapInit, MODE_OFFLOAD, MODE_SOFTWARE, openEncap } from '../encap/encap.ts'
+import { type FlowContext, flowInit, openFlow } from '../flow/context.ts'
+import { flowOps } from '../flow/flow.ts'
+import { flowRequest, isFlowRequest } from '../flow/request.ts'
+import type { Arena } from '../memory/arena.ts'
+import { MemoryError } from '../memory/memory_error.ts'
+import { netInit } from '../net/link.ts'
+import { isNetRequest, type NetContext, netRequest } from '../net/request.ts'
+import { tunnelNamed, tunnelOf } from '../tunnel/index.ts'
+import {
+  buildAck,
+  buildDone,
+  buildError,
+  msgFlags,
+  msgLen,
+  msgPid,
+  msgSeq,
+  msgType,
+  NLM_F_ACK,
+  NLM_F_DUMP,
+  NLMSG_HDRLEN,
+  viewOf,
+} from '../wire/netlink.ts'
+import { EINVAL, ENOMEM, EOPNOTSUPP, NetlinkError } from '../wire/netlink_error.ts'
+
+export interface Control {
+  readonly flow: FlowContext
+  readonly net: NetContext
+}
+
+export interface ControlOptions {
+  /** Milliseconds of the switch's clock. */
+  now(): number
+  /** Every change of filters, chains, qdiscs and actions, as the kernel's multicast says it. */
+  notify?(message: Uint8Array): void
+}
+
+export interface TableOptions {
+  /** As a switchdev NIC treats its neighbours, instead of as the kernel's software path does. */
+  readonly offload?: boolean
+}
+
+/** Makes the tables in a new arena: devices (with loopback), addresses, routes, neighbours, filters, encaps. Once. */
+export function makeTables(a: Arena, o: TableOptions = {}): void {
+  netInit(a)
+  encapInit(a, { mode: o.offload ? MODE_OFFLOAD : MODE_SOFTWARE })
+  flowInit(a)
+}
+
+/** This thread's control of the tables. */
+export function openControl(a: Arena, o: ControlOptions): Control {
+  const encap = openEncap(a, { flows: flowOps, now: o.now })
+  return {
+    flow: openFlow(a, { now: o.now, encap, notify: o.notify }),
+    net: { a, now: o.now, kinds: { named: tunnelNamed, of: tunnelOf } },
+  }
+}
+
+/** rtnetlink messages come in fours, GET the third of each: only GET dumps (rtnl_msg kinds). */
+const isGet = (type: number): boolean => (type & 3) === 2
+
+/**
+ * Does one request, and returns its answer: acknowledgement or error, the object asked for, or the parts of a dump.
+ * Never throws for what the message says; a refused request has changed nothing.
+ */
+export function request(c: Control, message: Uint8Array): Uint8Array[] {
+  const replies: Uint8Array[] = []
+  const d = viewOf(message)
+  if (message.byteLength < NLMSG_HDRLEN || msgLen(d) !== message.byteLength) {
+    throw new RangeError('an rtnetlink message whose length is not its own: framing is the caller’s')
+  }
+  const type = msgType(d)
+  const flags = msgFlags(d)
+  const reply = (m: Uint8Array): void => {
+    replies.push(m)
+  }
+  try {
+    if (isNetRequest(type)) netRequest(c.net, message, reply)
+    else if (isFlowRequest(type)) flowRequest(c.flow, message, reply)
+    else throw new NetlinkError(EOPNOTSUPP, `flowerbed has no requests of type ${type}`)
+  } catch (e) {
+    return [refusal(message, e)]
+  }
+  if (isGet(type) && (flags & NLM_F_DUMP) === NLM_F_DUMP) replies.push(buildDone(msgSeq(d), msgPid(d)))
+  else if (flags & NLM_F_ACK) replies.push(buildAck(message))
+  return replies
+}
+
+function refusal(message: Uint8Array, e: unknown): Uint8Array {
+  if (e instanceof NetlinkError) return buildError(message, e.errno, e.message, e.offset)
+  if (e instanceof MemoryError) return buildError(message, ENOMEM, e.message)
+  // The border checks lengths before it reads; should a message get past it, it is still the message that is wrong.
+  if (e instanceof RangeError) return buildError(message, EINVAL, 'malformed message')
+  throw e
+}
