@@ -82,18 +82,8 @@ const METRICS: readonly (readonly [string, number, boolean, number, boolean])[] 
   ['quickack', RTAX_QUICKACK, true, 1, false],
   ['ssthresh', RTAX_SSTHRESH, true, 0xffffffff, true],
 ]
-const UNSUPPORTED = [
-  'rtt',
-  'rto_min',
-  'features',
-  'congctl',
-  'rttvar',
-  'fastopen_no_cookie',
-  'vrf',
-  'as',
-  'nhid',
-  'encap',
-]
+const UNSUPPORTED = ['rtt', 'rto_min', 'as', 'nhid', 'encap', 'ttl-propagate']
+const UNSUPPORTED_SHORT = ['features', 'congctl', 'rttvar', 'vrf', 'fastopen_no_cookie']
 const PREFERENCES: Readonly<Record<string, number>> = { low: 3, medium: 0, high: 1 }
 
 /** Parses behind `ip route`. */
@@ -243,7 +233,8 @@ function parseWords(args: Args, b: Builder, s: Said): void {
       const pref = Object.hasOwn(PREFERENCES, name) ? PREFERENCES[name] : args.u8()
       if (pref < 0) throw args.invarg('"pref" value is invalid\n')
       b.attrU8(RTA_PREF, pref)
-    } else if (destination(args, b, s)) return
+    } else if (UNSUPPORTED_SHORT.some((w) => isPrefix(word, w))) throw args.fail(`"${word}" is not supported`, 1)
+    else if (destination(args, b, s)) return
   }
 }
 
