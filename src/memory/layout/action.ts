@@ -31,6 +31,8 @@ export const ACT_HW_STATS = 44
 export const ACT_USERS = 48
 /** Second control (gact random, police exceed). @under action */
 export const ACT_CONTROL2 = 52
+/** Odd while a replacement swaps the words of the kind, and different after it. @atomic */
+export const ACT_GENERATION = 56
 /** 64 bytes that belong to the kind; larger parameters are a block whose address stands here. */
 export const ACT_PARAMS = 64
 export const ACT_SIZE = 128

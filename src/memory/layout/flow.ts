@@ -182,6 +182,8 @@ export const FLOW_ENCAPS = 124
 // Third line: completions of the mlx5e scheme, and what is rare.
 export const FLOW_INIT_DONE = 128
 export const FLOW_DEL_HW_DONE = 132
+/** Words of the packed key. @constant */
+export const FLOW_KEY_WORDS = 136
 /** Trace points print this as the cookie; never reused while the arena lives. @constant */
 export const FLOW_COOKIE = 152
 export const FLOW_COOKIE_HI = 156

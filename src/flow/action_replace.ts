@@ -1,0 +1,131 @@
+// `tc actions replace`: an instance gets new parameters while filters use it.
+//
+// The new parameters were initialised in a second instance. The words of the kind are swapped between the two, then every
+// flow that uses the instance is made anew with the same key, handle and actions and takes the old one's place in the
+// table by one store: packets meet the one or the other. At last the second instance, which has the old parameters now,
+// is given back. Runs under rtnl, so there is one replacement at a time; a flow that is being made by another thread
+// meanwhile notices by ACT_GENERATION.
+
+import type { Arena } from '../memory/arena.ts'
+import {
+  ACT_BINDCNT,
+  ACT_CHAIN,
+  ACT_CONTROL,
+  ACT_CONTROL2,
+  ACT_COOKIE,
+  ACT_GENERATION,
+  ACT_HW_STATS,
+  ACT_KIND,
+  ACT_PARAMS,
+  ACT_REFCNT,
+  ACT_SIZE,
+} from '../memory/layout/action.ts'
+import {
+  FLOW_CLASSID,
+  FLOW_CLS_FLAGS,
+  FLOW_F_DELETED,
+  FLOW_F_EGRESS,
+  FLOW_F_INGRESS,
+  FLOW_FLAGS,
+  FLOW_HANDLE,
+  FLOW_MASK,
+  FLOW_NACTIONS,
+  FLOW_PRIO,
+  FLOW_REFCNT,
+  MASK_FLAGS,
+} from '../memory/layout/flow.ts'
+import { add, load } from '../sync/atomic.ts'
+import { RTNL } from '../sync/lock_order.ts'
+import { assertHeld } from '../sync/mutex.ts'
+import * as Refcount from '../sync/refcount.ts'
+import { forEachUserLocked } from './action_stats.ts'
+import { freeAction, kindOf, lockKind, unlockKind } from './action_table.ts'
+import { ACTIONS_MAX } from './compile.ts'
+import { bumpGeneration, type FlowContext } from './context.ts'
+import { tryAgain } from './filter.ts'
+import { unpack } from './filter_message.ts'
+import { actionOf, failFlow, finishFlow, makeFlow, putFlow } from './flow.ts'
+import { AGAIN, join } from './flow_table.ts'
+import { matchScratch, pack } from './match_scratch.ts'
+
+const scratch = matchScratch()
+const acts = new Int32Array(ACTIONS_MAX)
+
+const SWAPPED: readonly number[] = [ACT_CONTROL, ACT_CONTROL2, ACT_CHAIN]
+
+function swap(m: Int32Array, p: number, q: number): void {
+  const v = m[p >> 2]
+  m[p >> 2] = m[q >> 2]
+  m[q >> 2] = v
+}
+
+/** Gives `act` the parameters of `fresh`, an instance in no table, and frees `fresh` with the old ones. */
+export function replaceAction(c: FlowContext, act: number, fresh: number): void {
+  assertHeld(RTNL)
+  const { a } = c
+  const { m } = a
+  const kind = m[(act + ACT_KIND) >> 2]
+  const users = new Set<number>()
+  lockKind(m, kind)
+  add(m, (act + ACT_GENERATION) >> 2, 1)
+  for (const field of SWAPPED) swap(m, act + field, fresh + field)
+  for (let field = ACT_PARAMS; field < ACT_SIZE; field += 4) swap(m, act + field, fresh + field)
+  m[(act + ACT_HW_STATS) >> 2] = m[(fresh + ACT_HW_STATS) >> 2]
+  if (m[(fresh + ACT_COOKIE) >> 2] !== 0) swap(m, act + ACT_COOKIE, fresh + ACT_COOKIE)
+  add(m, (act + ACT_GENERATION) >> 2, 1)
+  forEachUserLocked(m, act, (flow) => {
+    if (!users.has(flow) && Refcount.take(m, (flow + FLOW_REFCNT) >> 2)) users.add(flow)
+  })
+  unlockKind(m, kind)
+  for (const flow of users) {
+    try {
+      remake(c, flow)
+    } finally {
+      putFlow(a, flow)
+    }
+  }
+  freeAction(a, c.actions, kindOf(m, fresh), fresh)
+}
+
+/** Puts a new flow with the same match and actions in the place of `flow`, if that is still in its table. */
+function remake(c: FlowContext, flow: number): void {
+  const { a } = c
+  const { m } = a
+  if ((load(m, (flow + FLOW_FLAGS) >> 2) & FLOW_F_DELETED) !== 0) return
+  unpack(m, flow, scratch)
+  scratch.maskFlags = m[(m[(flow + FLOW_MASK) >> 2] + MASK_FLAGS) >> 2]
+  pack(scratch)
+  const direction = m[(flow + FLOW_FLAGS) >> 2] & (FLOW_F_INGRESS | FLOW_F_EGRESS)
+  const fresh = tryAgain(() => {
+    const n = bindAgain(a, flow)
+    return makeFlow(c, scratch, acts, n, direction, m[(flow + FLOW_CLS_FLAGS) >> 2], m[(flow + FLOW_CLASSID) >> 2])
+  })
+  try {
+    if (join(a, m[(flow + FLOW_PRIO) >> 2], fresh, scratch, m[(flow + FLOW_HANDLE) >> 2] >>> 0, flow) === AGAIN) {
+      failFlow(a, fresh, undefined) // deleted meanwhile
+      return
+    }
+  } catch (e) {
+    failFlow(a, fresh, e)
+    throw e
+  }
+  bumpGeneration(a)
+  finishFlow(a, fresh)
+  putFlow(a, flow)
+}
+
+/** One more reference to each action of a flow that is held. */
+function bindAgain(a: Arena, flow: number): number {
+  const { m } = a
+  const n = m[(flow + FLOW_NACTIONS) >> 2]
+  for (let i = 0; i < n; i++) {
+    const act = actionOf(m, flow, i)
+    const kind = m[(act + ACT_KIND) >> 2]
+    lockKind(m, kind)
+    m[(act + ACT_REFCNT) >> 2]++
+    m[(act + ACT_BINDCNT) >> 2]++
+    unlockKind(m, kind)
+    acts[i] = act
+  }
+  return n
+}

@@ -1,0 +1,140 @@
+// What flow/ needs of the thread that it runs on: the arena, a clock, encap/, and where notifications go.
+//
+// State that threads share is in the arena (`flowInit` makes its root, once); a FlowContext is one thread's, made by
+// `openFlow` on every thread that adds, deletes or dumps filters or runs the event worker. The event worker's last put of
+// a flow comes from below, without a context, so a thread's context is found by its memory.
+
+import type { ActionContext } from '../action/action.ts'
+import type { Arena } from '../memory/arena.ts'
+import { rcuOf } from '../memory/arena.ts'
+import { SUPER_GENERATION, SUPER_PART_FLOW, SUPER_PARTS } from '../memory/layout/super.ts'
+import { alloc, free, TAG_LOCAL } from '../memory/pool.ts'
+import { readerOf } from '../memory/thread_record.ts'
+import { add } from '../sync/atomic.ts'
+import * as Rcu from '../sync/rcu.ts'
+import { actionStatsLocked } from './action_stats.ts'
+import { actionTableFree, actionTableInit } from './action_table.ts'
+import { getChainByAction, putChainByAction } from './chain.ts'
+
+/** A tunnel destination of a flow: metadata (address of a tun_info) and tunnel device (address). */
+export interface EncapItem {
+  tun: number
+  dev: number
+}
+
+/** What flow/ asks of encap/. */
+export interface EncapOps {
+  /** Attaches a flow, before it is published, to the entries of its destinations; false: not all of them are valid. */
+  attach(a: Arena, flow: number, items: readonly EncapItem[]): boolean
+  /** The opposite, after the flow is out of the tables and del_hw_done is completed. */
+  detach(a: Arena, flow: number): void
+  /** The entry of the flow's i-th destination. */
+  entryOf(a: Arena, flow: number, i: number): number
+}
+
+export interface FlowOptions {
+  /** Milliseconds of the switch's clock. */
+  now(): number
+  readonly encap: EncapOps
+  /** Every change, as the kernel's RTNLGRP_TC multicast: filters, chains, qdiscs, actions. */
+  notify?(message: Uint8Array): void
+}
+
+export interface FlowContext extends FlowOptions {
+  readonly a: Arena
+  /** For the action kinds; `block` is the one whose filter is being made, 0 without. */
+  readonly actions: ActionContext & { block: number }
+}
+
+// ---- state of the part, in the arena
+/** Block of cookies not given out yet. @atomic */
+const STATE_COOKIES = 0
+/** Shared blocks, linked by BLOCK_NEXT. @under rtnl */
+const STATE_BLOCKS = 4
+const STATE_SIZE = 64
+
+const stateOf = (a: Arena): number => a.m[(SUPER_PARTS + SUPER_PART_FLOW) >> 2]
+/** Word of the first shared block. */
+export const sharedBlocks = (a: Arena): number => (stateOf(a) + STATE_BLOCKS) >> 2
+
+/** Makes the shared state. Once for an arena, by the thread that makes the switch. */
+export function flowInit(a: Arena): void {
+  a.m[(SUPER_PARTS + SUPER_PART_FLOW) >> 2] = alloc(a, STATE_SIZE, TAG_LOCAL)
+  actionTableInit(a)
+}
+
+/** Gives the shared state back, when all filters and actions are gone: then the leak report is empty. */
+export function flowFree(a: Arena): void {
+  free(a, stateOf(a), STATE_SIZE, TAG_LOCAL)
+  actionTableFree(a)
+}
+
+const contexts = new WeakMap<WebAssembly.Memory, FlowContext>()
+
+/** This thread begins to work on flows. */
+export function openFlow(a: Arena, o: FlowOptions): FlowContext {
+  const actions: FlowContext['actions'] = {
+    a,
+    block: 0,
+    now: o.now,
+    takeChain: (index) => (actions.block === 0 ? 0 : getChainByAction(a, actions.block, index)),
+    putChain: (chain) => putChainByAction(a, chain),
+    stats: (act: number) => actionStatsLocked(a, act),
+  } as FlowContext['actions']
+  const c: FlowContext = { ...o, a, actions }
+  contexts.set(a.memory, c)
+  return c
+}
+
+/** This thread's context. */
+export function contextOf(a: Arena): FlowContext {
+  const c = contexts.get(a.memory)
+  if (c === undefined) throw new Error('flow: openFlow was not called on this thread')
+  return c
+}
+
+/** After a change that can make a lookup find another flow. */
+export const bumpGeneration = (a: Arena): void => {
+  add(a.m, SUPER_GENERATION >> 2, 1)
+}
+
+const COOKIE_BLOCK = 4096
+let cookieArena: WebAssembly.Memory | undefined
+let cookieNext = 0
+let cookieEnd = 0
+
+/** A number that no flow of the arena had before. */
+export function nextCookie(a: Arena): number {
+  if (cookieNext === cookieEnd || cookieArena !== a.memory) {
+    cookieArena = a.memory
+    cookieNext = (add(a.m, (stateOf(a) + STATE_COOKIES) >> 2, 1) + 1) * COOKIE_BLOCK
+    cookieEnd = cookieNext + COOKIE_BLOCK
+  }
+  return cookieNext++
+}
+
+/** This thread's RCU section was begun by `reading`, not by its owner. */
+let ours = false
+
+/**
+ * Runs `f` as one RCU read section of this thread: what it finds stays until it returns. A section inside another is
+ * part of that one.
+ */
+export function reading<T>(a: Arena, f: () => T): T {
+  const r = rcuOf(a)
+  const reader = readerOf(a)
+  if (Rcu.isOnline(a.m, r, reader)) return f()
+  Rcu.online(a.m, r, reader)
+  ours = true
+  try {
+    return f()
+  } finally {
+    ours = false
+    Rcu.offline(a.m, r, reader)
+  }
+}
+
+/** In the middle of a long request: it holds nothing but references. */
+export const pause = (a: Arena): void => {
+  if (ours) Rcu.quiescent(a.m, rcuOf(a), readerOf(a))
+}

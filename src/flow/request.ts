@@ -1,0 +1,59 @@
+// Requests of the flow tables: RTM_{NEW,DEL,GET}{QDISC,TFILTER,CHAIN,ACTION}. One message in, the kernel's answer out.
+//
+// `flowRequest` does one request in one RCU section and hands what the kernel would send back to `reply`: the object asked
+// for, the messages of a dump, the echo of a change. Acknowledgement, NLMSG_DONE and NLMSG_ERROR are the dispatcher's.
+// A refusal is a NetlinkError with the errno and the sentence of Linux 6.1; then nothing has been changed.
+//
+// Any number of threads at once. Filters lock only what they touch; qdiscs and `tc actions` run under rtnl, as in the
+// kernel.
+
+import { msgFlags, msgLen, msgType, NLM_F_DUMP, viewOf } from '../wire/netlink.ts'
+import { EINVAL, EOPNOTSUPP, NetlinkError } from '../wire/netlink_error.ts'
+import { RTM_DELACTION, RTM_GETACTION, RTM_NEWACTION, TCAMSG_ATTRS } from '../wire/tca_action.ts'
+import * as Tcm from '../wire/tcm.ts'
+import { delAction, dumpActions, getAction, newAction } from './action_request.ts'
+import { delChain, dumpChains, getChainRequest, newChain } from './chain_request.ts'
+import { type FlowContext, reading } from './context.ts'
+import { delFilter, getFilter, newFilter } from './filter.ts'
+import { dumpFilters } from './filter_dump.ts'
+import { delQdisc, dumpQdiscs, getQdisc, newQdisc, withRtnl } from './qdisc.ts'
+
+type Reply = (message: Uint8Array) => void
+type Handler = (c: FlowContext, d: DataView, reply: Reply) => void
+
+interface Type {
+  readonly handle: Handler
+  /** For a request with NLM_F_DUMP. */
+  readonly dump?: Handler
+  readonly rtnl?: boolean
+}
+
+const types: Readonly<Record<number, Type>> = {
+  [Tcm.RTM_NEWTFILTER]: { handle: newFilter },
+  [Tcm.RTM_DELTFILTER]: { handle: delFilter },
+  [Tcm.RTM_GETTFILTER]: { handle: getFilter, dump: dumpFilters },
+  [Tcm.RTM_NEWCHAIN]: { handle: newChain },
+  [Tcm.RTM_DELCHAIN]: { handle: delChain },
+  [Tcm.RTM_GETCHAIN]: { handle: getChainRequest, dump: dumpChains },
+  [Tcm.RTM_NEWQDISC]: { handle: newQdisc, rtnl: true },
+  [Tcm.RTM_DELQDISC]: { handle: delQdisc, rtnl: true },
+  [Tcm.RTM_GETQDISC]: { handle: getQdisc, dump: dumpQdiscs },
+  [RTM_NEWACTION]: { handle: newAction, rtnl: true },
+  [RTM_DELACTION]: { handle: delAction, rtnl: true },
+  [RTM_GETACTION]: { handle: getAction, dump: dumpActions },
+}
+
+/** Does flow/ answer this type of message? */
+export const isFlowRequest = (type: number): boolean => types[type] !== undefined
+
+/** Does one request, whose length is checked already. Throws NetlinkError and MemoryError. */
+export function flowRequest(c: FlowContext, message: Uint8Array, reply: Reply): void {
+  const d = viewOf(message)
+  const type = types[msgType(d)]
+  if (type === undefined) throw new NetlinkError(EOPNOTSUPP, `rtnetlink message type ${msgType(d)}`)
+  const least = msgType(d) >= RTM_NEWACTION && msgType(d) <= RTM_GETACTION ? TCAMSG_ATTRS : Tcm.TCMSG_ATTRS
+  if (msgLen(d) < least || msgLen(d) > message.byteLength) throw new NetlinkError(EINVAL, 'message too short')
+  const dump = type.dump !== undefined && (msgFlags(d) & NLM_F_DUMP) === NLM_F_DUMP
+  const handle = dump && type.dump !== undefined ? type.dump : type.handle
+  reading(c.a, () => (type.rtnl ? withRtnl(c.a, () => handle(c, d, reply)) : handle(c, d, reply)))
+}
