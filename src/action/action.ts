@@ -17,6 +17,7 @@
 // Control threads only.
 
 import type { Arena } from '../memory/arena.ts'
+import type { Counter } from '../memory/counters.ts'
 import type { Args } from '../tc/args.ts'
 import type { Printer } from '../tc/printer.ts'
 import type { Builder } from '../wire/netlink.ts'
@@ -29,6 +30,8 @@ export interface ActionContext {
   /** Takes a chain of the filter's block for `goto`, making it when it is not there; 0 when there is no filter. */
   takeChain(index: number): number
   putChain(chain: number): void
+  /** What the action has counted, whoever counts for it. */
+  stats(act: number): Counter
 }
 
 /** What compile needs: one for each program of a flow. */

@@ -153,6 +153,8 @@ export const TCA_TUNNEL_KEY_NO_CSUM = 10
 export const TCA_TUNNEL_KEY_ENC_OPTS = 11
 export const TCA_TUNNEL_KEY_ENC_TOS = 12
 export const TCA_TUNNEL_KEY_ENC_TTL = 13
+/** Beyond kernel 6.1. */
+export const TCA_TUNNEL_KEY_NO_FRAG = 14
 
 /** In TCA_TUNNEL_KEY_ENC_OPTS */
 export const TCA_TUNNEL_KEY_ENC_OPTS_UNSPEC = 0

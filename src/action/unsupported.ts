@@ -1,0 +1,13 @@
+// What the language and the tables know but the datapath does not do yet: one list. An action in it is refused by name
+// when it is made, so that nothing is accepted and ignored; when the datapath learns its op, its line here goes.
+
+import { EOPNOTSUPP, NetlinkError } from '../wire/netlink_error.ts'
+
+/** Names of the actions whose ops are not in the datapath. */
+const UNSUPPORTED: readonly string[] = ['gact random']
+
+/** Throws EOPNOTSUPP when the datapath cannot do `action`. */
+export function refuseOp(action: string): void {
+  if (UNSUPPORTED.includes(action))
+    throw new NetlinkError(EOPNOTSUPP, `flowerbed: action ${action} is not supported yet`)
+}
