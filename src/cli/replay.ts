@@ -11,6 +11,7 @@ export interface ReplayCommand {
   readonly in?: string[]
   readonly out?: string
   readonly json?: boolean
+  readonly events?: string
   readonly pcapBackend?: 'pcap-parser'
   readonly pace?: boolean
 }
@@ -23,6 +24,7 @@ export async function replay(folder: string | undefined, o: ReplayCommand): Prom
   try {
     const result = await run(scenario, {
       out: o.out,
+      events: o.events,
       pcapBackend: o.pcapBackend,
       pace: o.pace,
       progress: progress.update,

@@ -10,6 +10,7 @@ import { BATCH, type Capture, type Damage, openCapture, WINDOW } from '../port/c
 import { openWithPcapParser } from '../port/capture/pcap_parser.ts'
 import { createSwitch, type Switch } from '../switch/switch.ts'
 import { LanguageError } from '../tc/language_error.ts'
+import { type Events, openEvents } from './events.ts'
 import { check, execute } from './execute.ts'
 import { allFilters } from './filters.ts'
 import { type LogEntry, logText } from './log.ts'
@@ -23,6 +24,8 @@ import { type PortTraffic, type Summary, summarize } from './summary.ts'
 export interface ReplayOptions {
   /** Folder for the results; none are written without. */
   readonly out?: string
+  /** File for the events of the scheme, a line each. */
+  readonly events?: string
   /** Reads captures through the npm package of that name. */
   readonly pcapBackend?: 'pcap-parser'
   /** Waits for the wall clock, so that packets come at the distances of the capture. */
@@ -46,6 +49,7 @@ interface Run {
   readonly options: ReplayOptions
   readonly sw: Switch
   readonly traffic: PortTraffic
+  readonly events: Events | null
   readonly log: LogEntry[]
   /** Virtual time, nanoseconds. */
   now: number
@@ -61,7 +65,8 @@ export async function replay(scenario: Scenario, options: ReplayOptions = {}): P
   })
   const counts = () => new Float64Array(scenario.ports.length)
   const traffic = { inPackets: counts(), inBytes: counts(), outPackets: counts(), outBytes: counts() }
-  const run: Run = { scenario, options, sw, traffic, log: [], now: 0 }
+  const events = options.events === undefined ? null : openEvents(options.events, sw.arena)
+  const run: Run = { scenario, options, sw, traffic, events, log: [], now: 0 }
   const captures: Capture[] = []
   let outputs: Outputs | null = null
   try {
@@ -106,9 +111,11 @@ export async function replay(scenario: Scenario, options: ReplayOptions = {}): P
     outputs?.file('summary.json', `${JSON.stringify(result.summary, null, 1)}\n`)
     outputs?.file('log.txt', logText(run.log))
     outputs?.publish()
+    events?.publish()
     return result
   } finally {
     outputs?.discard()
+    events?.discard()
     for (const c of captures) c.close()
     sw.close()
   }
@@ -134,6 +141,7 @@ async function drive(run: Run, packets: Packets, captures: readonly Capture[], s
       run.traffic.inPackets[packets.port] += n
       for (let i = 0; i < n; i++) run.traffic.inBytes[packets.port] += packets.length[i]
       run.now = packets.time[n - 1]
+      run.events?.drain()
       options.progress?.(
         captures.reduce((sum, c) => sum + c.position, 0),
         received,

@@ -1,21 +1,15 @@
 // What became of the packets, and how the switch stands at the end: summary.json.
 import { dropReasons } from '../datapath/drop_reason.ts'
-import { ENTRY_FLOWS, ENTRY_ID, ENTRY_LINK, ENTRY_NHE, ENTRY_WHY, ITEM_LINK, isValid } from '../encap/encap_entry.ts'
-import { NHE_DEV, NHE_FAMILY, nheAddress } from '../encap/neigh_hash_entry.ts'
-import { ROOT_ENTRIES, rootOf } from '../encap/root.ts'
+import { type EncapView, encapList } from '../encap/show.ts'
 import { slowName } from '../encap/slow_reason.ts'
 import { idrFind, idrNext } from '../flow/idr.ts'
 import type { Arena } from '../memory/arena.ts'
 import { counterRead } from '../memory/counters.ts'
-import { TUN_DST, TUN_ID, TUN_IPV6, TUN_MODE, TUN_SRC, TUN_TP_DST } from '../memory/layout/action.ts'
-import { ENCAP_DEV, ENCAP_TUN } from '../memory/layout/encap.ts'
 import * as F from '../memory/layout/flow.ts'
 import { NETDEV_EGRESS, NETDEV_INGRESS } from '../memory/layout/netdev.ts'
-import { first, next } from '../memory/list.ts'
 import { netdevName, nextNetdev } from '../net/netdev.ts'
 import type { Damage } from '../port/capture/capture.ts'
 import type { Switch } from '../switch/switch.ts'
-import { formatInet } from '../tc/address_text.ts'
 import { execute } from './execute.ts'
 
 export interface Traffic {
@@ -37,26 +31,12 @@ export interface FlowSummary {
   readonly bytes: number
 }
 
-export interface EncapSummary {
-  readonly id: number
-  readonly dev: string
-  readonly src: string
-  readonly dst: string
-  readonly key_id: number
-  readonly dst_port: number
-  readonly valid: boolean
-  readonly why: string
-  /** The next hop that it needs, empty while there is no route. */
-  readonly neighbour: string
-  readonly flows: number
-}
-
 export interface Summary {
   readonly packets: { readonly in: number; readonly out: number; readonly dropped: number }
   readonly ports: Record<string, { readonly in: Traffic; readonly out: Traffic }>
   readonly drops: Record<string, number>
   readonly flows: readonly FlowSummary[]
-  readonly encaps: readonly EncapSummary[]
+  readonly encaps: readonly EncapView[]
   /** As `ip -j neigh show`. */
   readonly neighbours: readonly unknown[]
   readonly captures: readonly CaptureSummary[]
@@ -101,7 +81,7 @@ export function summarize(
     ),
     drops: Object.fromEntries(drops),
     flows: flows(sw.arena),
-    encaps: encaps(sw.arena),
+    encaps: encapList(sw.arena),
     neighbours: JSON.parse(execute(sw, ['ip', '-j', 'neigh', 'show']).trim() || '[]'),
     captures,
   }
@@ -146,33 +126,4 @@ function blockFlows(a: Arena, block: number, hook: string, out: FlowSummary[]): 
         })
       }
     }
-}
-
-/** Every encap entry, oldest first. */
-function encaps(a: Arena): EncapSummary[] {
-  const { m, u8 } = a
-  const out: EncapSummary[] = []
-  for (let e = first(a, rootOf(a) + ROOT_ENTRIES); e !== 0; e = next(a, e, ENTRY_LINK)) {
-    const tun = m[(e + ENCAP_TUN) >> 2]
-    const length = m[(tun + TUN_MODE) >> 2] & TUN_IPV6 ? 16 : 4
-    const nhe = m[(e + ENTRY_NHE) >> 2]
-    let attached = 0
-    for (let item = first(a, e + ENTRY_FLOWS); item !== 0; item = next(a, item, ITEM_LINK)) attached++
-    out.push({
-      id: m[(e + ENTRY_ID) >> 2],
-      dev: netdevName(a, m[(e + ENCAP_DEV) >> 2]),
-      src: formatInet(u8, length, tun + TUN_SRC),
-      dst: formatInet(u8, length, tun + TUN_DST),
-      key_id: m[(tun + TUN_ID) >> 2] >>> 0,
-      dst_port: a.d.getUint16(tun + TUN_TP_DST),
-      valid: isValid(a, e),
-      why: isValid(a, e) ? '' : slowName(m[(e + ENTRY_WHY) >> 2]),
-      neighbour:
-        nhe === 0
-          ? ''
-          : `${formatInet(nheAddress(a, nhe), m[(nhe + NHE_FAMILY) >> 2] === 2 ? 4 : 16)} dev ${netdevName(a, m[(nhe + NHE_DEV) >> 2])}`,
-      flows: attached,
-    })
-  }
-  return out.sort((x, y) => x.id - y.id)
 }

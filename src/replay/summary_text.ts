@@ -38,7 +38,14 @@ export function summaryText(s: Summary): string {
     ),
     table(
       ['tunnel', 'from', 'to', 'id', 'next hop', 'state'],
-      s.encaps.map((e) => [e.dev, e.src, e.dst, e.key_id, e.neighbour, e.valid ? 'valid' : e.why]),
+      s.encaps.map((e) => [
+        e.dev,
+        e.src,
+        e.dst,
+        e.key,
+        e.nexthop,
+        e.fast ? 'fast' : e.valid ? 'held' : `slow: ${e.why}`,
+      ]),
     ),
   ].join('')
 }
