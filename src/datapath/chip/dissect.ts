@@ -162,6 +162,37 @@ function mplsKeys(data: usize, at: i32, len: i32, headers: i32, key: usize, grou
   }
 }
 
+// What extensionHeaders found, beside where it stopped.
+let nextHeader: u32 = 0
+let walked: i32 = 0
+let fragmentFlags: u32 = 0
+
+/** Walks over IPv6 extension headers. Returns where the transport header begins, -1 when none is to be read. */
+function extensionHeaders(data: usize, at: i32, len: i32, ipProto: u32, headers: i32, key: usize): i32 {
+  fragmentFlags = 0
+  while (ipProto == NEXTHDR_HOP || ipProto == NEXTHDR_ROUTING || ipProto == NEXTHDR_DEST) {
+    nextHeader = ipProto
+    walked = headers
+    if (at + 2 > len) return -1
+    ipProto = load<u8>(data + at)
+    at += (<i32>load<u8>(data + at, 1) + 1) << 3
+    if (++headers > HEADERS_MAX) {
+      // too many: ports are read all the same, nothing else
+      const ports = portsOffset(ipProto)
+      if (ports >= 0 && at + ports + 4 <= len) store<u32>(key, load<u32>(data + at + ports), K.KEY_PORT_SRC)
+      nextHeader = ipProto
+      return -1
+    }
+  }
+  nextHeader = ipProto
+  walked = headers
+  if (ipProto != NEXTHDR_FRAGMENT) return at
+  if (at + 8 > len) return -1
+  nextHeader = load<u8>(data + at)
+  fragmentFlags = (load<u16>(data + at, 2) & 0xf8ff) == 0 ? K.FLOW_IS_FRAGMENT | K.FLOW_FIRST_FRAG : K.FLOW_IS_FRAGMENT
+  return -1
+}
+
 /** Fills the groups of the key that `groups` names from the packet and its metadata. */
 export function dissect(pkt: usize, key: usize, groups: u32): void {
   clear64(key)
@@ -189,7 +220,9 @@ export function dissect(pkt: usize, key: usize, groups: u32): void {
   let flags: u32 = 0
   let tags: u32 = 0
   let headers: i32 = 0
-  for (;;) {
+  // A loop with a condition that is always true would be miscompiled: asc takes what follows it for unreachable.
+  let more = true
+  while (more) {
     if (type == BE_IP) {
       const ip = data + at
       if (at + 20 > len) break
@@ -265,30 +298,11 @@ export function dissect(pkt: usize, key: usize, groups: u32): void {
 
     // behind an IP header
     if (type == BE_IPV6) {
-      let whole = true
-      for (;;) {
-        if (ipProto == NEXTHDR_HOP || ipProto == NEXTHDR_ROUTING || ipProto == NEXTHDR_DEST) {
-          if (at + 2 > len) {
-            whole = false
-            break
-          }
-          ipProto = load<u8>(data + at)
-          at += (<i32>load<u8>(data + at, 1) + 1) << 3
-          if (++headers <= HEADERS_MAX) continue
-          // too many: ports are read all the same, nothing else
-          const ports = portsOffset(ipProto)
-          if (ports >= 0 && at + ports + 4 <= len) store<u32>(key, load<u32>(data + at + ports), K.KEY_PORT_SRC)
-          whole = false
-        } else if (ipProto == NEXTHDR_FRAGMENT) {
-          whole = false
-          if (at + 8 > len) break
-          ipProto = load<u8>(data + at)
-          flags |= K.FLOW_IS_FRAGMENT
-          if ((load<u16>(data + at, 2) & 0xf8ff) == 0) flags |= K.FLOW_FIRST_FRAG
-        }
-        break
-      }
-      if (!whole) break
+      at = extensionHeaders(data, at, len, ipProto, headers, key)
+      ipProto = nextHeader
+      headers = walked
+      flags |= fragmentFlags
+      if (at < 0) break
     }
     transportKeys(data, at, len, ipProto, key, groups)
     if (ipProto == IPPROTO_MPLS && ++headers <= HEADERS_MAX) {

@@ -20,8 +20,15 @@ export function decapsulateEcn(outerTos: u32, ip: usize, type: u32): bool {
     if (inner == 0) return outer != CE
     const ecn = outer == CE ? CE : inner == ECT_0 ? ECT_1 : inner
     if (ecn == inner) return true
-    // The tos is the low byte of the header's first word: the checksum grows by what it loses.
-    store<u16>(ip, <u16>add16(load<u16>(ip, 10), <u32>bswap<u16>(<u16>(0xffff - (ecn - inner)))), 10)
+    // The tos is the low byte of the header's first word: the checksum grows by what it loses. The kernel's two ways
+    // (IP_ECN_set_ce, IP_ECN_set_ect1) differ in how they write a sum of zero.
+    const check = <u32>load<u16>(ip, 10)
+    if (ecn == CE) {
+      store<u16>(ip, <u16>add16(check, <u32>bswap<u16>(<u16>(0xffff - (CE - inner)))), 10)
+    } else {
+      const sum = check + 0x0100
+      store<u16>(ip, <u16>(sum + (sum >= 0xffff ? 1 : 0)), 10)
+    }
     store<u8>(ip, <u8>((tos & 0xfc) | ecn), 1)
     return true
   }

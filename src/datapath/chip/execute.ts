@@ -37,8 +37,7 @@ export let gotoChain: usize = 0
 
 /** Runs the program at `pc`. `bytes` is what counters count for the packet. */
 export function execute(pkt: usize, pc: usize, bytes: u32, ingress: bool): i32 {
-  if (pc == 0) return TC_ACT_OK
-  for (;;) {
+  while (pc != 0) {
     const op = load<u32>(pc)
     switch (op & 0xff) {
       case P.OP_END:

@@ -91,7 +91,7 @@ export function runFlow(pkt: usize, block: usize, flow: usize, key: usize, bytes
 function follow(pkt: usize, block: usize, flow: usize, key: usize, bytes: u32, ingress: bool, verdict: i32): i32 {
   let restarts: i32 = 0
   let changed = false
-  for (;;) {
+  while (flow != 0) {
     let mask: usize = 0
     switch (verdict) {
       case EXEC_TAKEN:
@@ -131,8 +131,7 @@ function follow(pkt: usize, block: usize, flow: usize, key: usize, bytes: u32, i
       changed = true
     }
     flow = lookup(plan, key, protocolAt(load<usize>(pkt, PKT_DATA) + 12, load<i32>(pkt, PKT_LEN) - 12))
-    if (flow == 0) break
-    verdict = execute(pkt, load<usize>(flow, FLOW_ACTIONS), bytes, ingress)
+    if (flow != 0) verdict = execute(pkt, load<usize>(flow, FLOW_ACTIONS), bytes, ingress)
   }
   if (changed) setModified(true)
   return HOOK_PASS

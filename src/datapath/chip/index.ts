@@ -6,14 +6,15 @@
 import { PKT_DEV, PKT_NEST } from '../../memory/layout/packet.ts'
 import { drainBacklog, hasBacklog } from './backlog.ts'
 import { receiveAll } from './burst.ts'
+import { dissect as dissectInto } from './dissect.ts'
 import { transmit as send } from './output.ts'
 import { receive as receiveFrame } from './input.ts'
-import { SCRATCH_SIZE } from './layout.ts'
+import { SCRATCH_KEYS, SCRATCH_SIZE } from './layout.ts'
 import { localInput as input } from './local_input.ts'
 import { attachCache } from './lookup.ts'
 import { clearMeta, loadFrame } from './packet.ts'
 import { pushHeader, seedId } from './push_header.ts'
-import { alloc as take, attach, begin, drop as end, release as give } from './state.ts'
+import { alloc as take, attach, begin, drop as end, release as give, scratch } from './state.ts'
 import { WORKER_INDEX } from '../../memory/layout/worker.ts'
 
 /** Bytes of scratch memory that `init` wants. */
@@ -47,6 +48,12 @@ export function fill(pkt: usize, from: usize, len: u32): bool {
 
 export function clear(pkt: usize, len: u32): void {
   clearMeta(pkt, len)
+}
+
+/** The packet's flow key (groups: bit 0..7): its address, good until the next call. */
+export function dissect(pkt: usize, groups: u32): usize {
+  dissectInto(pkt, scratch + SCRATCH_KEYS, groups)
+  return scratch + SCRATCH_KEYS
 }
 
 /** A frame that a port received. */

@@ -63,14 +63,21 @@ function isLocal(family: u32, w0: u32, w1: u32, w2: u32, w3: u32): bool {
   h ^= h >>> 16
   h ^= h >>> 8
   const last = load<u32>(table, LOCAL_MASK)
-  for (let i = h & last; ; i = (i + 1) & last) {
-    const e = table + LOCAL_ENTRIES + i * LOCAL_ENTRY_SIZE
-    const f = load<u32>(e, LOCAL_ENTRY_FAMILY)
-    if (f == 0) return false
-    if (f != family || load<u32>(e, LOCAL_ENTRY_ADDR) != w0 || load<u32>(e, LOCAL_ENTRY_ADDR + 4) != w1) continue
-    if (load<u32>(e, LOCAL_ENTRY_ADDR + 8) != w2 || load<u32>(e, LOCAL_ENTRY_ADDR + 12) != w3) continue
-    return load<u32>(e, LOCAL_ENTRY_TYPE) == RTN_LOCAL
+  let e = table + LOCAL_ENTRIES + (h & last) * LOCAL_ENTRY_SIZE
+  let f = load<u32>(e, LOCAL_ENTRY_FAMILY)
+  while (f != 0) {
+    const same =
+      f == family &&
+      load<u32>(e, LOCAL_ENTRY_ADDR) == w0 &&
+      load<u32>(e, LOCAL_ENTRY_ADDR + 4) == w1 &&
+      load<u32>(e, LOCAL_ENTRY_ADDR + 8) == w2 &&
+      load<u32>(e, LOCAL_ENTRY_ADDR + 12) == w3
+    if (same) return load<u32>(e, LOCAL_ENTRY_TYPE) == RTN_LOCAL
+    h++
+    e = table + LOCAL_ENTRIES + (h & last) * LOCAL_ENTRY_SIZE
+    f = load<u32>(e, LOCAL_ENTRY_FAMILY)
   }
+  return false
 }
 
 function dropped(pkt: usize, reason: i32): bool {
