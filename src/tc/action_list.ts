@@ -34,8 +34,12 @@ const HW_STATS: readonly (readonly [string, number])[] = [
   ['delayed', TCA_ACT_HW_STATS_DELAYED],
   ['disabled', 0],
 ]
-// What tc 6.1 has beyond the catalogue: to be refused by name. Any other word is taken for a verdict, as tc does.
-const FOREIGN = new Set(['bpf', 'connmark', 'ctinfo', 'gate', 'ife', 'ipt', 'simple', 'skbmod', 'xt'])
+// All kinds of tc 6.1: those that the catalogue does not have are refused by name. Any other word is taken for a verdict,
+// as tc does.
+const KINDS = new Set([
+  ...['bpf', 'connmark', 'csum', 'ct', 'ctinfo', 'gact', 'gate', 'ife', 'ipt', 'mirred', 'mpls', 'nat', 'pedit'],
+  ...['police', 'sample', 'simple', 'skbedit', 'skbmod', 'tunnel_key', 'vlan', 'xt'],
+])
 
 const isVerdict = (word: string): boolean => {
   for (const v of VERDICTS) if (isPrefix(word, v)) return true
@@ -50,7 +54,7 @@ const isCommand = (word: string): boolean => {
 export function kindOf(word: string): string {
   if (isVerdict(word)) return 'gact'
   const kind = word.length > 15 ? word.slice(0, 15) : word
-  return actionKind(kind) || FOREIGN.has(kind) ? kind : 'gact'
+  return KINDS.has(kind) ? kind : 'gact'
 }
 
 /**
