@@ -150,7 +150,10 @@ const kindIdOf = (m: Int32Array, act: number): number => m[(act + ACT_KIND) >> 2
 export function delAction(c: FlowContext, d: DataView, reply: Reply): void {
   const tab = actionTab(d)
   const flags = msgFlags(d)
-  if ((flags & NLM_F_ROOT) !== 0) return flushActions(c, d, tab, reply)
+  if ((flags & NLM_F_ROOT) !== 0) {
+    flushActions(c, d, tab, reply)
+    return
+  }
   const n = takeNamed(c, d, tab)
   const nest = beginActions(d, Tca.RTM_DELACTION, 0)
   for (let i = 0; i < n; i++) dumpHeld(c, acts[i], i + 1, 2)

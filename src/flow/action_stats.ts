@@ -47,7 +47,10 @@ import { TCA_ID_GACT } from '../wire/tca_action.ts'
 export function forEachUserLocked(m: Int32Array, act: number, each: (flow: number, flags: number) => void): void {
   const users = m[(act + ACT_USERS) >> 2]
   if (users === 0) return
-  if ((users & USER_LIST) === 0) return each(users & ~USER_FLAGS, users & USER_FLAGS)
+  if ((users & USER_LIST) === 0) {
+    each(users & ~USER_FLAGS, users & USER_FLAGS)
+    return
+  }
   for (let u = users & ~USER_FLAGS; u !== 0; u = m[(u + USER_NEXT) >> 2]) {
     const use = m[(u + USER_FLOW) >> 2]
     each(use & ~USER_FLAGS, use & USER_FLAGS)

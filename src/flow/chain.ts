@@ -169,7 +169,10 @@ export function putChainExplicit(a: Arena, chain: number, events = none): void {
   const { m } = a
   const block = m[(chain + CHAIN_BLOCK) >> 2]
   lockBlock(m, block)
-  if ((m[(chain + CHAIN_FLAGS) >> 2] & CHAIN_F_EXPLICIT) === 0) return unlockBlock(m, block)
+  if ((m[(chain + CHAIN_FLAGS) >> 2] & CHAIN_F_EXPLICIT) === 0) {
+    unlockBlock(m, block)
+    return
+  }
   m[(chain + CHAIN_FLAGS) >> 2] &= ~CHAIN_F_EXPLICIT
   dropLocked(a, block, chain, events, 0)
 }

@@ -1,10 +1,11 @@
 // What flow/ needs of the thread that it runs on: the arena, a clock, encap/, and where notifications go.
 //
 // State that threads share is in the arena (`flowInit` makes its root, once); a FlowContext is one thread's, made by
-// `openFlow` on every thread that adds, deletes or dumps filters or runs the event worker. The event worker's last put of
+// `openFlow` (open.ts) on every thread that adds, deletes or dumps filters or runs the event worker. The event worker's last put of
 // a flow comes from below, without a context, so a thread's context is found by its memory.
 
 import type { ActionContext } from '../action/action.ts'
+import type { EncapOps } from '../encap/encap.ts'
 import type { Arena } from '../memory/arena.ts'
 import { rcuOf } from '../memory/arena.ts'
 import { SUPER_GENERATION, SUPER_PART_FLOW, SUPER_PARTS } from '../memory/layout/super.ts'
@@ -15,22 +16,6 @@ import * as Rcu from '../sync/rcu.ts'
 import { actionStatsLocked } from './action_stats.ts'
 import { actionTableFree, actionTableInit } from './action_table.ts'
 import { getChainByAction, putChainByAction } from './chain.ts'
-
-/** A tunnel destination of a flow: metadata (address of a tun_info) and tunnel device (address). */
-export interface EncapItem {
-  tun: number
-  dev: number
-}
-
-/** What flow/ asks of encap/. */
-export interface EncapOps {
-  /** Attaches a flow, before it is published, to the entries of its destinations; false: not all of them are valid. */
-  attach(a: Arena, flow: number, items: readonly EncapItem[]): boolean
-  /** The opposite, after the flow is out of the tables and del_hw_done is completed. */
-  detach(a: Arena, flow: number): void
-  /** The entry of the flow's i-th destination. */
-  entryOf(a: Arena, flow: number, i: number): number
-}
 
 export interface FlowOptions {
   /** Milliseconds of the switch's clock. */
@@ -71,8 +56,8 @@ export function flowFree(a: Arena): void {
 
 const contexts = new WeakMap<WebAssembly.Memory, FlowContext>()
 
-/** This thread begins to work on flows. */
-export function openFlow(a: Arena, o: FlowOptions): FlowContext {
+/** A context of this thread, which takes the place of an older one: for open.ts, and for tests that bring their own encap. */
+export function makeContext(a: Arena, o: FlowOptions): FlowContext {
   const actions: FlowContext['actions'] = {
     a,
     block: 0,

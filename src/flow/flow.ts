@@ -12,6 +12,7 @@
 // encap destinations have anybody waiting for it.
 
 import { encapItems } from '../action/index.ts'
+import type { EncapItem, FlowOps } from '../encap/encap.ts'
 import type { Arena } from '../memory/arena.ts'
 import { counterAlloc, counterFree } from '../memory/counters.ts'
 import { ACT_GENERATION, ACT_KIND, ACT_REFCNT, USER_F_DROPS, USER_F_PACKETS } from '../memory/layout/action.ts'
@@ -52,7 +53,7 @@ import { EAGAIN, NetlinkError } from '../wire/netlink_error.ts'
 import { addUserLocked, removeUserLocked } from './action_stats.ts'
 import { dropActionLocked, freeAction, kindOf, lockKind, putAction, unlockKind } from './action_table.ts'
 import { ACTIONS_MAX, compile, freePrograms, type Programs } from './compile.ts'
-import { contextOf, type EncapItem, type FlowContext, nextCookie } from './context.ts'
+import { contextOf, type FlowContext, nextCookie } from './context.ts'
 import { keyInline, type MatchScratch } from './match_scratch.ts'
 
 const INLINE_ACTIONS = 4
@@ -233,7 +234,7 @@ function freeFlow(a: Arena, flow: number): void {
 }
 
 /** The event worker's path switches, under encap_tbl: one atomic store each (encap/hooks.ts FlowOps). */
-export const flowOps = {
+export const flowOps: FlowOps = {
   fast(a: Arena, flow: number): void {
     publish(a.m, (flow + FLOW_ACTIONS) >> 2, a.m[(flow + FLOW_FAST) >> 2])
   },
