@@ -89,17 +89,22 @@ export function reserve(a: Arena, bytes: number, align = 64): number {
   }
 }
 
-/** Makes an arena and lays out its fixed regions. The options that size a table are its limits for good. */
+/** Makes an arena. The options that size a table are its limits for good. */
 export function createArena(o: ArenaOptions = {}): Arena {
+  const pages = Math.min(Math.ceil((o.bytes ?? 1 << 30) / PAGE), 32767)
+  return layOutArena(new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true }), o)
+}
+
+/** Lays out the fixed regions in memory that is all zero. */
+export function layOutArena(memory: WebAssembly.Memory, o: ArenaOptions): Arena {
   const { workers = 1, packets = 4096, frameSize = 1536, counters = 4 << 20, emc = 8192, threads = 64 } = o
   if (emc <= 0 || (emc & (emc - 1)) !== 0) throw new MemoryError(`emc: ${emc} is not a power of two`)
-  const pages = Math.min(Math.ceil((o.bytes ?? 1 << 30) / PAGE), 32767)
-  const a = view(new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true }))
+  const a = view(memory)
   const { m } = a
   const set = (field: number, v: number): void => {
     m[field >> 2] = v
   }
-  set(Super.SUPER_BYTES, pages * PAGE)
+  set(Super.SUPER_BYTES, m.byteLength)
   set(Super.SUPER_BRK, ARENA_FIRST)
   set(Super.SUPER_WORKERS, workers)
   set(Super.SUPER_WORKER, reserve(a, workers * Worker.WORKER_SIZE, 4096))

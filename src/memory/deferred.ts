@@ -53,11 +53,11 @@ export function closeBag(a: Arena, record: number): void {
   if (bag === 0) return
   const q = m[Super.SUPER_POOLS >> 2] >> 2
   lock(m, q + (DEFER_LOCK >> 2), DEFER)
+  m[(record + THREAD_BAG) >> 2] = 0 // first: who dies here loses a bag, and none is queued twice
   m[(bag >> 2) + BAG_STAMP] = Rcu.stamp(m, rcuOf(a))
   const tail = m[q + (DEFER_TAIL >> 2)]
   m[tail === 0 ? q + (DEFER_HEAD >> 2) : (tail >> 2) + BAG_NEXT] = bag
   m[q + (DEFER_TAIL >> 2)] = bag
-  m[(record + THREAD_BAG) >> 2] = 0
   unlock(m, q + (DEFER_LOCK >> 2), DEFER)
 }
 

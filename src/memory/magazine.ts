@@ -10,6 +10,7 @@
 //
 // A thread that dies leaves a whole record; threads.ts gives its magazines back. One that dies in the middle of a trade
 // leaks at most that batch and breaks nothing: a batch joins or leaves the shared list by one store.
+import { store } from '../sync/atomic.ts'
 import { POOL } from '../sync/lock_order.ts'
 import { lock, unlock } from '../sync/mutex.ts'
 import { type Arena, reserve } from './arena.ts'
@@ -120,10 +121,12 @@ function cut(a: Arena, c: number, l: number, at: number): number {
   const { m } = a
   const size = c === Class.COUNTER_CLASS ? COUNTER_SIZE : Class.classSize[c]
   let fresh = m[l + (Class.POOL_FRESH >> 2)]
-  if (fresh === m[l + (Class.POOL_FRESH_END >> 2)]) {
+  if (fresh >= m[l + (Class.POOL_FRESH_END >> 2)]) {
     const piece = c === Class.COUNTER_CLASS ? counterPiece(a) : memoryPiece(a, size)
     fresh = piece.at
-    m[l + (Class.POOL_FRESH_END >> 2)] = piece.end
+    store(m, l + (Class.POOL_FRESH_END >> 2), 0) // nothing is fresh between these: who dies here loses a piece
+    store(m, l + (Class.POOL_FRESH >> 2), fresh)
+    store(m, l + (Class.POOL_FRESH_END >> 2), piece.end)
   }
   const n = Math.min(Class.batchSize[c], (m[l + (Class.POOL_FRESH_END >> 2)] - fresh) / size)
   m[l + (Class.POOL_FRESH >> 2)] = fresh + n * size

@@ -16,7 +16,8 @@
 //
 // Death of a poster: between its mark and its push the item would be pending for ever. It is announced (supervise.ts);
 // recoverPost() tells the runner, who alone can tell: an item still marked by the dead thread and on no list was never
-// pushed, and is run then. Time is an argument: milliseconds, compared modulo 2^32.
+// pushed, and is run then. The runner's own death is not survived: half a work has happened, the process must stop.
+// Time is an argument: milliseconds, compared modulo 2^32.
 import { add, cas, exchange, load, store, wait, wake } from './atomic.ts'
 import { announce, POSTING } from './supervise.ts'
 import { self } from './thread.ts'

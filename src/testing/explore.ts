@@ -72,8 +72,8 @@ interface Run {
   schedule(prefix: ArrayLike<number>, steps: number): string | undefined
   /** The steps of the last schedule. */
   trace(): Int32Array
-  /** Number of the supervisor thread, -1 without. */
-  readonly supervisor: number
+  /** Bit mask of the threads that may die. */
+  readonly mortal: number
   /** What the scenario asks for. */
   readonly preemptions: number | undefined
   close(): Promise<void>
@@ -176,7 +176,7 @@ async function openRun(pool: Thread[], model: URL, name: string): Promise<Run> {
       return what
     },
     trace: () => log.slice(0, ctl[Control.STEPS]),
-    supervisor,
+    mortal: (scenario.mortal ?? scenario.threads.map((_, t) => t)).reduce((mask, t) => mask | (1 << t), 0),
     preemptions: scenario.preemptions,
     async close() {
       for (let t = 0; t < all; t++) {
@@ -201,60 +201,79 @@ const nextMessage = (t: Thread): Promise<unknown> =>
 /** Same thread, no death: steps that can be given as one budget. */
 const same = (x: number, y: number): boolean => (x & 15) === (y & 15)
 
-const isReady = (ready: number, t: number): boolean => t >= 0 && (ready & (1 << t)) !== 0
+const isIn = (mask: number, t: number): boolean => t >= 0 && (mask & (1 << t)) !== 0
 
 /** Who goes on when nobody is preempted. */
 const defaultChoice = (last: number, ready: number): number =>
-  isReady(ready, last) ? last : 31 - Math.clz32(ready & -ready)
+  isIn(ready, last) ? last : 31 - Math.clz32(ready & -ready)
 
+/** All schedules without a preemption, then with one, and so on: what fails, fails with as few as possible. */
 function exploreAll(run: Run, bounds: Bounds): Report {
   const { preemptions = run.preemptions ?? 2, kills = 0, schedules = 100_000, failures = 1, steps = 5000 } = bounds
   const failed: Failure[] = []
-  let prefix: number[] = []
   let count = 0
   let longest = 0
-  for (;;) {
-    const what = run.schedule(prefix, steps)
-    const trace = run.trace()
-    count++
-    longest = Math.max(longest, trace.length)
-    if (what !== undefined) {
-      failed.push({ schedule: print(trace), what })
-      if (failed.length >= failures) return { schedules: count, steps: longest, complete: false, failures: failed }
+  const report = (complete: boolean): Report => ({ schedules: count, steps: longest, complete, failures: failed })
+  for (let bound = 0; bound <= preemptions; bound++) {
+    const before = count
+    for (let prefix: number[] | undefined = []; prefix !== undefined; ) {
+      const what = run.schedule(prefix, steps)
+      const trace = run.trace()
+      const spent = spending(trace)
+      prefix = nextPrefix(trace, spent, bound, kills, run.mortal)
+      if (spent[trace.length].preempted < bound) continue // run at a lower bound already
+      count++
+      longest = Math.max(longest, trace.length)
+      if (what !== undefined) failed.push({ schedule: print(trace), what })
+      if (failed.length >= failures) return report(false)
+      if (count >= schedules) return report(prefix === undefined && bound === preemptions)
     }
-    const next = nextPrefix(trace, preemptions, kills, run.supervisor)
-    if (next === undefined) return { schedules: count, steps: longest, complete: true, failures: failed }
-    if (count >= schedules) return { schedules: count, steps: longest, complete: false, failures: failed }
-    prefix = next
+    if (count === before) break // with more preemptions there are no more schedules
   }
+  return report(true)
+}
+
+interface Spent {
+  readonly preempted: number
+  readonly killed: number
+  /** Who made the step before; -1 before the first, for who begins is nobody's preemption. */
+  readonly last: number
+}
+
+/** What was spent before each step, and at the end. */
+function spending(trace: Int32Array): Spent[] {
+  const spent: Spent[] = [{ preempted: 0, killed: 0, last: -1 }]
+  for (const e of trace) {
+    const { preempted, killed, last } = spent[spent.length - 1]
+    const t = Control.logThread(e)
+    const died = Control.logDied(e)
+    const preempts = !died && t !== last && isIn(Control.logReady(e), last)
+    spent.push({ preempted: preempted + (preempts ? 1 : 0), killed: killed + (died ? 1 : 0), last: t })
+  }
+  return spent
 }
 
 /**
  * Depth first: the last step of the trace that has an untried alternative within the bounds takes it. The alternatives
  * of a step are, in this order: the default, the other ready threads, the death of the default.
  */
-function nextPrefix(trace: Int32Array, preemptions: number, kills: number, supervisor: number): number[] | undefined {
-  const spent: { preempted: number; killed: number; last: number }[] = []
-  let preempted = 0
-  let killed = 0
-  let last = -1 // who begins is nobody's preemption
-  for (const e of trace) {
-    spent.push({ preempted, killed, last })
-    const t = Control.logThread(e)
-    if (Control.logDied(e)) killed++
-    else if (t !== last && isReady(Control.logReady(e), last)) preempted++
-    last = t
-  }
+function nextPrefix(
+  trace: Int32Array,
+  spent: Spent[],
+  preemptions: number,
+  kills: number,
+  mortal: number,
+): number[] | undefined {
   for (let k = trace.length - 1; k >= 0; k--) {
     const before = spent[k]
     const ready = Control.logReady(trace[k])
-    const running = isReady(ready, before.last)
+    const running = isIn(ready, before.last)
     const first = defaultChoice(before.last, ready)
     const order = [first]
     if (!running || before.preempted < preemptions) {
       for (let t = 0; t < Control.THREADS_MAX; t++) if (t !== first && (ready & (1 << t)) !== 0) order.push(t)
     }
-    if (before.killed < kills && first !== supervisor) order.push(first | 8)
+    if (before.killed < kills && isIn(mortal, first)) order.push(first | 8)
     const next = order[order.indexOf(trace[k] & 15) + 1]
     if (next !== undefined) return [...trace.slice(0, k), (next & 15) | (ready << 4)]
   }

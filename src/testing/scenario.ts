@@ -18,6 +18,8 @@ export interface Scenario<C = Int32Array> {
   /** The bound it needs, when that is not the usual 2: some twins need three switches at the worst moments. */
   readonly preemptions?: number
   readonly threads: readonly ((c: C) => void)[]
+  /** The threads that may be killed; all when it is left out. */
+  readonly mortal?: readonly number[]
   /** A thread of its own that runs after another was killed: `who` is the dead thread's `self`. */
   supervisor?(c: C, who: number): void
   /** After each schedule: what is wrong, if anything. Not explored; attach here if need be. */
