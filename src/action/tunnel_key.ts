@@ -93,8 +93,8 @@ const UNPARSABLE = 'Failed to parse nested tunnel key attributes'
 // ---- words
 
 function parseIp(args: Args, b: Builder, type4: number, type6: number): void {
-  const word = args.next()
-  if (!args.address(AF_UNSPEC)) throw args.invarg(`any valid address is expected rather than "${word}".`)
+  args.next()
+  args.needAddress(AF_UNSPEC)
   const { inet } = args
   b.attrSlice(inet.family === AF_INET ? type4 : type6, inet.data, 0, inet.bytelen)
 }
