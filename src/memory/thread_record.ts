@@ -25,6 +25,8 @@ export const THREAD_STATE = 4
 export const THREAD_BAG = 8
 /** Objects given to freeRcu less objects freed after their grace period. @worker */
 export const THREAD_DEFERRED = 12
+/** The datapath workers it drives, a bit for each: their RCU readers are its as well. @worker */
+export const THREAD_WORKERS = 16
 /** Locks it holds and work it is posting: sync/supervise.ts. @worker */
 export const THREAD_SUPERVISED = 64
 /** Objects in use by tag. @worker */
@@ -82,4 +84,9 @@ export function enter(a: Arena): number {
   Rcu.admit(m, m[Super.SUPER_RCU >> 2] >> 2, m[Super.SUPER_WORKERS >> 2] + slotOf(a, r))
   supervise(m, (r + THREAD_SUPERVISED) >> 2, isDead(a))
   return r
+}
+
+/** This thread drives datapath worker i from now on: when it leaves or dies, the worker's reader goes offline. */
+export const driveWorker = (a: Arena, i: number): void => {
+  a.m[(a.thread + THREAD_WORKERS) >> 2] |= 1 << i
 }

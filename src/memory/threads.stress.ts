@@ -2,9 +2,11 @@
 import { store, wait, wake } from '../sync/atomic.ts'
 import { CHAIN, PRIO } from '../sync/lock_order.ts'
 import { lock, unlock } from '../sync/mutex.ts'
-import { attachArena } from './arena.ts'
+import * as Rcu from '../sync/rcu.ts'
+import { attachArena, rcuOf } from './arena.ts'
 import { counterAlloc, counterFree } from './counters.ts'
 import { alloc, free, freeRcu, reclaim } from './pool.ts'
+import { driveWorker, readerOf } from './thread_record.ts'
 import { leave } from './threads.ts'
 
 interface Data {
@@ -46,10 +48,13 @@ export function churn({ memory, word, rounds }: Data, index: number): number {
   return rounds
 }
 
-/** Takes two locks, allocates, and says so; then waits to be killed. */
+/** Takes two locks, is online as worker and as control, frees for later, and says so; then waits to be killed. */
 export function dieHolding({ memory, word }: Data): never {
   const a = attachArena(memory)
   const { m } = a
+  driveWorker(a, 0)
+  Rcu.online(m, rcuOf(a), 0)
+  Rcu.online(m, rcuOf(a), readerOf(a))
   lock(m, word, CHAIN)
   lock(m, word + 1, PRIO)
   for (let i = 0; i < 100; i++) freeRcu(a, alloc(a, 64), 64)

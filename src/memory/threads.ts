@@ -6,7 +6,7 @@
 //   1 mark it dead            who waits for one of its locks knows
 //   2 its locks, innermost first: `repair(class, word)` may mend what the lock protects, then the lock is freed
 //   3 the work it was posting is posted for it
-//   4 its RCU reader goes offline: no grace period waits for it
+//   4 its RCU readers go offline, those of the datapath workers it drove too: no grace period waits for them
 //   5 its bag of deferred frees is queued and its magazines go back to the shared lists
 //   6 the record is free for another thread
 //
@@ -59,7 +59,12 @@ export function recoverDead(a: Arena, who: number, repair?: (c: LockClass, word:
 
 function giveBack(a: Arena, record: number): void {
   const { m } = a
-  Rcu.offline(m, rcuOf(a), m[Super.SUPER_WORKERS >> 2] + Thread.slotOf(a, record))
+  const workers = m[Super.SUPER_WORKERS >> 2]
+  for (let i = 0; i < workers; i++) {
+    if ((m[(record + Thread.THREAD_WORKERS) >> 2] & (1 << i)) !== 0) Rcu.offline(m, rcuOf(a), i)
+  }
+  m[(record + Thread.THREAD_WORKERS) >> 2] = 0
+  Rcu.offline(m, rcuOf(a), workers + Thread.slotOf(a, record))
   closeBag(a, record)
   emptyMagazines(a, record)
   store(m, (record + Thread.THREAD_SELF) >> 2, 0)
