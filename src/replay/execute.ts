@@ -1,7 +1,7 @@
 // Runs one command line on a switch, as the tc or ip program would on a kernel: text to messages, the answers to text.
 import { type Command, type Devices, parseCommand, printReplies, refusal } from '../tc/command.ts'
 import type { Options } from '../tc/options.ts'
-import { msgType, NLMSG_ERROR, parseError, setMsgSeq, viewOf } from '../wire/netlink.ts'
+import { msgType, NLMSG_DONE, NLMSG_ERROR, parseError, setMsgSeq, viewOf } from '../wire/netlink.ts'
 
 /** Who answers requests: a switch. */
 export interface Kernel {
@@ -29,9 +29,9 @@ function send(kernel: Kernel, command: Command, requests: readonly Uint8Array[])
     sequence = (sequence + 1) >>> 0 || 1
     setMsgSeq(viewOf(request), 0, sequence)
     for (const reply of kernel.request(request)) {
-      const isError = msgType(viewOf(reply)) === NLMSG_ERROR
-      if (isError && parseError(reply).errno !== 0) throw refusal(command, reply)
-      replies.push(reply)
+      const type = msgType(viewOf(reply))
+      if (type === NLMSG_ERROR && parseError(reply).errno !== 0) throw refusal(command, reply)
+      if (type !== NLMSG_ERROR && type !== NLMSG_DONE) replies.push(reply)
     }
   }
   return replies
