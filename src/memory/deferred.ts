@@ -12,7 +12,7 @@ import * as Rcu from '../sync/rcu.ts'
 import { type Arena, rcuOf } from './arena.ts'
 import * as Super from './layout/super.ts'
 import { giveObject, takeObject, unmark } from './magazine.ts'
-import { classOf, DEFER_HEAD, DEFER_LOCK, DEFER_TAIL } from './size_class.ts'
+import { classOf, classSize, DEFER_HEAD, DEFER_LOCK, DEFER_TAIL, SIZE_CLASSES } from './size_class.ts'
 import { THREAD_BAG, THREAD_DEFERRED } from './thread_record.ts'
 
 const BAG_NEXT = 0
@@ -23,6 +23,8 @@ const BAG_BYTES = 1024
 /** Objects in a bag: one stamp, one look at all readers and two locks are shared by so many frees. */
 const BAG_MAX = (BAG_BYTES / 4 - BAG_PAIRS) / 2
 const BAG_CLASS = classOf(BAG_BYTES)
+/** An object this large (an outgrown table) does not wait for its bag to fill. */
+const LARGE = 65536
 
 /** Frees the object of class c at p once every present reader has passed a quiescent state. */
 export function deferFree(a: Arena, c: number, p: number): void {
@@ -40,7 +42,7 @@ export function deferFree(a: Arena, c: number, p: number): void {
   m[w + BAG_PAIRS + 2 * n + 1] = c
   m[w + BAG_COUNT] = n + 1
   m[(a.thread + THREAD_DEFERRED) >> 2]++
-  if (n + 1 === BAG_MAX) {
+  if (n + 1 === BAG_MAX || (c < SIZE_CLASSES && classSize[c] >= LARGE)) {
     closeBag(a, a.thread)
     reclaimElapsed(a)
   }

@@ -1,5 +1,5 @@
 // Bodies for threads.test.ts: each runs on a real thread.
-import { store, wait, wake } from '../sync/atomic.ts'
+import { load, store, wait, wake } from '../sync/atomic.ts'
 import { CHAIN, PRIO } from '../sync/lock_order.ts'
 import { lock, unlock } from '../sync/mutex.ts'
 import * as Rcu from '../sync/rcu.ts'
@@ -46,6 +46,40 @@ export function churn({ memory, word, rounds }: Data, index: number): number {
   reclaim(a)
   leave(a)
   return rounds
+}
+
+/** m[word] points to an object of equal numbers; one thread replaces it again and again, the others read. */
+export function replaceAndRead({ memory, word, rounds }: Data, index: number): number {
+  const a = attachArena(memory)
+  const { m } = a
+  const SIZE = 192
+  if (index === 0) {
+    for (let n = 1; n <= rounds; n++) {
+      const p = alloc(a, SIZE)
+      m.fill(n, p >> 2, (p + SIZE) >> 2)
+      const old = m[word]
+      Rcu.publish(m, word, p)
+      freeRcu(a, old, SIZE)
+      if (n % 16 === 0) reclaim(a)
+    }
+    store(m, word + 1, 1)
+    leave(a)
+    return rounds
+  }
+  let reads = 0
+  Rcu.online(m, rcuOf(a), readerOf(a))
+  while (load(m, word + 1) === 0) {
+    for (let burst = 0; burst < 32; burst++) {
+      const p = Rcu.deref(m, word) >> 2
+      const n = m[p]
+      for (let k = 1; k < SIZE >> 2; k++) if (m[p + k] !== n) throw new Error(`read ${m[p + k]} in an object of ${n}`)
+      reads++
+    }
+    Rcu.quiescent(m, rcuOf(a), readerOf(a))
+  }
+  Rcu.offline(m, rcuOf(a), readerOf(a))
+  leave(a)
+  return reads
 }
 
 /** Takes two locks, is online as worker and as control, frees for later, and says so; then waits to be killed. */

@@ -5,7 +5,7 @@ import { lock, ownerOf, unlock } from '../sync/mutex.ts'
 import { spawn } from '../sync/thread.ts'
 import { onThreads } from '../testing/on_threads.ts'
 import { createArena, reserve } from './arena.ts'
-import { inUse, reclaim } from './pool.ts'
+import { alloc, inUse, reclaim } from './pool.ts'
 import { recordOf } from './thread_record.ts'
 import { recoverDead } from './threads.ts'
 
@@ -19,6 +19,16 @@ test('four threads share locks and memory, and nothing is lost', { timeout: 60_0
   expect(a.m[word + 1]).toBe(4 * rounds)
   reclaim(a)
   expect(inUse(a)).toEqual({})
+})
+
+test('readers see whole objects while they are replaced', { timeout: 60_000 }, async () => {
+  const a = createArena({ bytes: 64 << 20, packets: 64, counters: 10000, emc: 64 })
+  const word = reserve(a, 64) >> 2
+  a.m[word] = alloc(a, 192)
+  const [, x, y] = await onThreads<number>(bodies, 'replaceAndRead', 3, { memory: a.memory, word, rounds: 200_000 })
+  expect(x + y).toBeGreaterThan(0)
+  reclaim(a)
+  expect(inUse(a)).toEqual({ untagged: 1, '192 bytes': 1 })
 })
 
 test('what a killed thread held is recovered', { timeout: 60_000 }, async () => {

@@ -13,12 +13,8 @@
 //                 route     table of route entries (never with neigh)
 //   handle                  the (prio, handle) table: a leaf for everybody above
 //   fib, addr, neighbour    net/: routing table, addresses, neighbour table
-//   ct                      connection tracking: expiry, zones
-//   journal                 the order in which acknowledged rules are written
-//     workqueue             one posted to, one popped from
-//       defer               memory/pool.ts: what waits for a grace period
-//         pool              memory/pool.ts: the shared free lists
-//           thread          memory/threads.ts: slots of threads
+//     defer                 memory/deferred.ts: what waits for a grace period
+//       pool                memory/magazine.ts: the shared list of one size class
 //
 // Ranks follow the drawing from top to bottom, so a branch that is drawn beside another may also nest below it.
 // Three rules that a rank cannot say. Nothing waits for a completion holding encap_tbl unless the one who completes
@@ -45,12 +41,8 @@ const names = [
   'fib',
   'addr',
   'neighbour',
-  'ct',
-  'journal',
-  'workqueue',
   'defer',
   'pool',
-  'thread',
 ] as const
 
 /** All classes by rank: lockClasses[c.rank] === c. A thread's supervision record has a word for each. */
@@ -72,9 +64,5 @@ export const HANDLE = named('handle')
 export const FIB = named('fib')
 export const ADDR = named('addr')
 export const NEIGHBOUR = named('neighbour')
-export const CT = named('ct')
-export const JOURNAL = named('journal')
-export const WORKQUEUE = named('workqueue')
 export const DEFER = named('defer')
 export const POOL = named('pool')
-export const THREAD = named('thread')

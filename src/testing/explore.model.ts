@@ -51,3 +51,12 @@ export const dies: Scenario = {
   supervisor: (m, who) => store(m, 4, who),
   check: (m) => (m[1] + m[2] === 2 ? undefined : `${m[1] + m[2]} of 2${m[4] > 0 ? '' : ', and nobody knows'}`),
 }
+
+export const cannotEnter: Scenario<void> = {
+  words: 16,
+  enter() {
+    throw new Error('deliberate')
+  },
+  threads: [() => {}, () => {}],
+  check: () => undefined,
+}

@@ -40,5 +40,10 @@ test('a thread dies before each of its steps in turn, and the supervisor hears o
   // Thread 0 makes 0, 1 or 2 of its 3 steps (start, store, store); thread 1 makes 0 or 1 of its 2; or nobody dies.
   expect(new Set(r.failures.map((f) => f.what))).toEqual(new Set(['0 of 2', '1 of 2']))
   expect(r.failures.map((f) => f.schedule)).toContain('0*2 0! 1*2 2*2')
+})
+
+test('a scenario that cannot begin says why, and the explorer goes on', async () => {
   await expect(explorer.explore(model, 'none')).rejects.toThrow('no scenario none')
+  await expect(explorer.explore(model, 'cannotEnter')).rejects.toThrow('deliberate')
+  expect((await explorer.explore(model, 'counted')).failures).toEqual([])
 })

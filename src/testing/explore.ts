@@ -46,15 +46,21 @@ export interface Explorer {
   close(): Promise<void>
 }
 
+/** A thread that computes so long between two steps will compute for ever. */
+const STUCK_MS = 60_000
+
 /** Starts an explorer; its threads live until close, and serve one scenario after the other. */
 export function startExplorer(): Explorer {
   const threads: Thread[] = []
   const withRun = async <T>(model: URL, name: string, f: (r: Run) => T): Promise<T> => {
-    const run = await openRun(threads, model, name)
     try {
-      return f(run)
-    } finally {
+      const run = await openRun(threads, model, name)
+      const result = f(run)
       await run.close()
+      return result
+    } catch (e) {
+      for (const t of threads.splice(0)) await t.terminate() // some may wait in the middle of a schedule
+      throw e
     }
   }
   return {
@@ -118,7 +124,9 @@ async function openRun(pool: Thread[], model: URL, name: string): Promise<Run> {
     const seq = load(ctl, Control.SEQ)
     add(ctl, Control.TURN + t, 1)
     wake(ctl, Control.TURN + t)
-    while (load(ctl, Control.SEQ) === seq) wait(ctl, Control.SEQ, seq)
+    while (load(ctl, Control.SEQ) === seq) {
+      if (!wait(ctl, Control.SEQ, seq, STUCK_MS)) throw new Error(`${name}: thread ${t} makes no step`)
+    }
   }
   const kill = (t: number): void => {
     log[ctl[Control.STEPS]++] = Control.logEntry(t, true, Control.readyMask(ctl))
