@@ -17,7 +17,7 @@ import { alloc, freeRcu } from '../memory/pool.ts'
 import { TAG_NEIGH } from '../memory/tags.ts'
 import { add, load, store } from '../sync/atomic.ts'
 import { NEIGHBOUR } from '../sync/lock_order.ts'
-import { lock, unlock } from '../sync/mutex.ts'
+import { isHeld, lock, unlock } from '../sync/mutex.ts'
 import { deref, publish } from '../sync/rcu.ts'
 import { NUD_DELAY, NUD_NOARP, NUD_PERMANENT, NUD_PROBE, NUD_REACHABLE, NUD_STALE } from '../wire/rtm_neigh.ts'
 import { addressAt, addressHash, readAddress, writeAddress } from './inet.ts'
@@ -195,11 +195,14 @@ export function neighUnlinkLocked(a: Arena, n: number): void {
 /** Gives an unlinked neighbour back, after a grace period. */
 export const neighFree = (a: Arena, n: number): void => freeRcu(a, n, NEIGH_SIZE, TAG_NEIGH)
 
-/** Begins and ends a change of the words in the sequence count. The caller holds lock neighbour. */
+/** Begins a change of the words in the sequence count: odd, also when a writer died in it. The caller holds lock neighbour. */
 export const writeBegin = (a: Arena, n: number): void => {
-  add(a.m, (n + NEIGH_SEQ) >> 2, 1)
+  store(a.m, (n + NEIGH_SEQ) >> 2, a.m[(n + NEIGH_SEQ) >> 2] | 1)
 }
-export const writeEnd = writeBegin
+/** Ends it: even again, and another number. */
+export const writeEnd = (a: Arena, n: number): void => {
+  store(a.m, (n + NEIGH_SEQ) >> 2, (a.m[(n + NEIGH_SEQ) >> 2] | 1) + 1)
+}
 
 /** Sets or stops the timer of a neighbour. The caller holds lock neighbour. */
 export function setTimerLocked(a: Arena, n: number, expires: number, armed: boolean): void {
@@ -213,41 +216,54 @@ export function setTimerLocked(a: Arena, n: number, expires: number, armed: bool
 
 export const neighAddress = (a: Arena, n: number): Uint8Array => readAddress(a.u8, n + NEIGH_ADDR, new Uint8Array(16))
 
-/** Reads a neighbour whole: retries while a writer is in it. Any thread that is an online RCU reader. */
+/**
+ * Reads a neighbour whole. When a writer is in it, waits for the lock that writers hold instead of spinning: the writer
+ * may have to wait for this very thread's processor, or be dead. Any thread that is an online RCU reader.
+ */
 export function neighSnapshot(a: Arena, n: number): NeighSnapshot {
+  const seen = readWhole(a, n, isHeld(NEIGHBOUR))
+  if (seen !== undefined) return seen
+  lockNeighbours(a)
+  try {
+    return readWhole(a, n, true) as NeighSnapshot
+  } finally {
+    unlockNeighbours(a)
+  }
+}
+
+/** One try; undefined when a writer was in the way. `locked`: none can be, whatever the count says. */
+function readWhole(a: Arena, n: number, locked: boolean): NeighSnapshot | undefined {
   const m = a.m
-  for (;;) {
-    const seq = load(m, (n + NEIGH_SEQ) >> 2)
-    if (seq & 1) continue
-    // Atomic loads, so that none of them moves behind the second look at the count.
-    const state = load(m, (n + NEIGH_STATE) >> 2)
-    const mac0 = load(m, (n + NEIGH_MAC) >> 2)
-    const mac1 = load(m, (n + NEIGH_MAC + 4) >> 2)
-    const flags = load(m, (n + NEIGH_FLAGS) >> 2)
-    const confirmed = load(m, (n + NEIGH_CONFIRMED) >> 2)
-    const used = load(m, (n + NEIGH_USED) >> 2)
-    const updated = load(m, (n + NEIGH_UPDATED) >> 2)
-    if (load(m, (n + NEIGH_SEQ) >> 2) !== seq) continue
-    const mac = new Uint8Array(6)
-    for (let i = 0; i < 4; i++) mac[i] = mac0 >>> (8 * i)
-    mac[4] = mac1
-    mac[5] = mac1 >>> 8
-    return {
-      neigh: n,
-      family: m[(n + NEIGH_FAMILY) >> 2],
-      dev: m[(n + NEIGH_DEV) >> 2],
-      address: neighAddress(a, n),
-      state,
-      valid: (state & NUD_VALID) !== 0,
-      mac,
-      flags,
-      confirmed,
-      used,
-      updated,
-      probes: m[(n + NEIGH_PROBES) >> 2],
-      type: m[(n + NEIGH_TYPE) >> 2],
-      protocol: m[(n + NEIGH_PROTOCOL) >> 2],
-    }
+  const seq = load(m, (n + NEIGH_SEQ) >> 2)
+  if (seq & 1 && !locked) return undefined
+  // Atomic loads, so that none of them moves behind the second look at the count.
+  const state = load(m, (n + NEIGH_STATE) >> 2)
+  const mac0 = load(m, (n + NEIGH_MAC) >> 2)
+  const mac1 = load(m, (n + NEIGH_MAC + 4) >> 2)
+  const flags = load(m, (n + NEIGH_FLAGS) >> 2)
+  const confirmed = load(m, (n + NEIGH_CONFIRMED) >> 2)
+  const used = load(m, (n + NEIGH_USED) >> 2)
+  const updated = load(m, (n + NEIGH_UPDATED) >> 2)
+  if (load(m, (n + NEIGH_SEQ) >> 2) !== seq) return undefined
+  const mac = new Uint8Array(6)
+  for (let i = 0; i < 4; i++) mac[i] = mac0 >>> (8 * i)
+  mac[4] = mac1
+  mac[5] = mac1 >>> 8
+  return {
+    neigh: n,
+    family: m[(n + NEIGH_FAMILY) >> 2],
+    dev: m[(n + NEIGH_DEV) >> 2],
+    address: neighAddress(a, n),
+    state,
+    valid: (state & NUD_VALID) !== 0,
+    mac,
+    flags,
+    confirmed,
+    used,
+    updated,
+    probes: m[(n + NEIGH_PROBES) >> 2],
+    type: m[(n + NEIGH_TYPE) >> 2],
+    protocol: m[(n + NEIGH_PROTOCOL) >> 2],
   }
 }
 
