@@ -23,7 +23,7 @@ import {
 import { SLOW_NONE } from '../memory/layout/slow.ts'
 import { first, next } from '../memory/list.ts'
 import { recordOf } from '../memory/thread_record.ts'
-import { and, load, or, store } from '../sync/atomic.ts'
+import { and, load, or, store, wait, wake } from '../sync/atomic.ts'
 import * as Completion from '../sync/completion.ts'
 import { ENCAP_TBL } from '../sync/lock_order.ts'
 import { assertHeld } from '../sync/mutex.ts'
@@ -40,8 +40,20 @@ import {
   ITEM_SIZE,
 } from './encap_entry.ts'
 import { hooksOf } from './hooks.ts'
-import { STAT_TO_FAST, STAT_TO_SLOW, STAT_WAIT_DEL_HW_DONE, STAT_WAIT_INIT_DONE, tally } from './root.ts'
+import {
+  ROOT_GIVE_UP,
+  ROOT_WAIT,
+  rootOf,
+  STAT_TO_FAST,
+  STAT_TO_SLOW,
+  STAT_WAIT_DEL_HW_DONE,
+  STAT_WAIT_INIT_DONE,
+  tally,
+} from './root.ts'
 import { traceFlowPath } from './trace.ts'
+
+/** A waiter looks around this often, should nobody call encapRecover. */
+const WAIT_SLICE = 1000
 
 /** A flow that the event worker holds, and the item by which it was reached. */
 export interface Pinned {
@@ -70,23 +82,39 @@ export function whyLocked(a: Arena, flow: number): number {
 
 const has = (a: Arena, flow: number, flag: number): boolean => (load(a.m, (flow + FLOW_FLAGS) >> 2) & flag) !== 0
 
-/** What a flow's maker that died completes in its place. */
-const EOWNERDEAD = -130
-
-/** Waits for a flow to be made. Its maker may die: then it is as good as failed, and stays so. */
-function waitInitDone(a: Arena, flow: number, owner: number): void {
+/**
+ * Waits for a completion of a flow with encap_tbl held: only the event worker does, one wait at a time. `owner` is the
+ * thread that will complete it, 0 when unknown. Gives up when that thread died, or, if it is unknown, when any did: what
+ * is waited for then is not worth more, see takeFlowsLocked. ROOT_WAIT tells encapRecover whom to wake.
+ */
+function waitLocked(a: Arena, word: number, owner: number, stat: number): void {
   const { m } = a
-  const w = (flow + FLOW_INIT_DONE) >> 2
-  if (Completion.result(m, w) !== 0) return
-  tally(a, STAT_WAIT_INIT_DONE)
-  Completion.waitFor(m, w, () => {
-    if (recordOf(a, owner) === 0 && Completion.result(m, w) === 0) Completion.complete(m, w, EOWNERDEAD)
-  })
+  if (Completion.result(m, word) !== 0) return
+  tally(a, stat)
+  const root = rootOf(a)
+  store(m, (root + ROOT_GIVE_UP) >> 2, 0)
+  store(m, (root + ROOT_WAIT) >> 2, word) // before looking whether the owner lives: encapRecover does it the other way round
+  while (Completion.result(m, word) === 0) {
+    if (owner === 0 ? load(m, (root + ROOT_GIVE_UP) >> 2) !== 0 : recordOf(a, owner) === 0) break
+    wait(m, word, 0, WAIT_SLICE)
+  }
+  store(m, (root + ROOT_WAIT) >> 2, 0)
+}
+
+/** Supervisor, after recoverDead: a thread died; who waits for it must look again. */
+export function encapRecover(a: Arena): void {
+  const { m } = a
+  const root = rootOf(a)
+  const word = load(m, (root + ROOT_WAIT) >> 2)
+  if (word === 0) return
+  store(m, (root + ROOT_GIVE_UP) >> 2, 1)
+  wake(m, word)
 }
 
 /**
- * Pins every flow of an entry. A flow that cannot be taken is past its last reference: waiting until its program is out
- * of the tables (race 37) is all it needs. Waits with encap_tbl held.
+ * Pins every flow of an entry. Waits, with encap_tbl held, until a flow is made: its maker has published its program and
+ * will not touch its path again. A flow that its maker left half made is not OFFLOADED, so nobody switches it. A flow that
+ * cannot be taken is past its last reference; waiting until its program is out of the tables (race 37) is all it needs.
  */
 export function takeFlowsLocked(a: Arena, e: number): Pinned[] {
   assertHeld(ENCAP_TBL)
@@ -95,12 +123,9 @@ export function takeFlowsLocked(a: Arena, e: number): Pinned[] {
   for (let item = first(a, e + ENTRY_FLOWS); item !== 0; item = next(a, item, ITEM_LINK)) {
     const flow = m[(item + ITEM_FLOW) >> 2]
     if (Refcount.take(m, (flow + FLOW_REFCNT) >> 2)) {
-      waitInitDone(a, flow, m[(item + ITEM_OWNER) >> 2])
+      waitLocked(a, (flow + FLOW_INIT_DONE) >> 2, m[(item + ITEM_OWNER) >> 2], STAT_WAIT_INIT_DONE)
       pinned.push({ flow, item })
-    } else if (Completion.result(m, (flow + FLOW_DEL_HW_DONE) >> 2) === 0) {
-      tally(a, STAT_WAIT_DEL_HW_DONE)
-      Completion.waitFor(m, (flow + FLOW_DEL_HW_DONE) >> 2)
-    }
+    } else waitLocked(a, (flow + FLOW_DEL_HW_DONE) >> 2, 0, STAT_WAIT_DEL_HW_DONE)
   }
   return pinned
 }

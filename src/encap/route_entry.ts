@@ -102,13 +102,13 @@ export function routeAttachLocked(a: Arena, e: number, o: Outer): number {
     m[(r + ROUTE_ENTRY_HASH) >> 2] = hash
     writeAddress(a.u8, r + ROUTE_ENTRY_DST, o.dst)
     writeAddress(a.u8, r + ROUTE_ENTRY_SRC, o.src)
+    routeAskLocked(a, r)
     try {
-      hashInsert(a, root + ROOT_ROUTE_TABLE, hash, r)
+      hashInsert(a, root + ROOT_ROUTE_TABLE, hash, r) // last, so that what a dying thread leaves in the table is whole
     } catch (error) {
       free(a, r, ROUTE_ENTRY_SIZE, TAG_ROUTE)
       throw error
     }
-    routeAskLocked(a, r)
   }
   m[(e + ENTRY_ROUTE) >> 2] = r
   insert(a, r + ROUTE_ENTRY_ENCAPS, e, ENTRY_ROUTE_LINK)

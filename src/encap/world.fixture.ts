@@ -88,9 +88,13 @@ export const external = (b: Builder): void => {
 
 /** p1 10.0.1.1/24 fd00:1::1/64, p2 10.0.2.1/24, vxlan0 external; this thread reads under RCU. */
 export function makeWorld(o: { mode?: number; threads?: number } = {}): World {
-  const a = createArena({ bytes: 256 << 20, counters: 1 << 16, packets: 16, threads: o.threads ?? 8 })
+  return worldIn(createArena({ bytes: 256 << 20, counters: 1 << 16, packets: 16, threads: o.threads ?? 8 }), o.mode)
+}
+
+/** The same in an arena that is there already. */
+export function worldIn(a: Arena, mode?: number): World {
   netInit(a)
-  encapInit(a, o.mode === undefined ? {} : { mode: o.mode })
+  encapInit(a, mode === undefined ? {} : { mode })
   online(a.m, rcuOf(a), readerOf(a))
   const clock = { now: 1000 }
   const ops = openEncap(a, { flows: plainFlows, now: () => clock.now })
