@@ -1,7 +1,7 @@
 // The words of `tc filter … flower` and what `tc filter show` prints of them (flower_parse_opt, flower_print_opt): the
 // keys of the catalogue, and what is not a key: classid, hw_tc, skip_hw, skip_sw, verbose, actions.
 
-import type { Args } from '../tc/args.ts'
+import { type Args, isPrefix } from '../tc/args.ts'
 import { formatClassid, parseClassid } from '../tc/handle_text.ts'
 import type { Printer } from '../tc/printer.ts'
 import { type Builder, parseAttrs } from '../wire/netlink.ts'
@@ -42,6 +42,11 @@ export const flowerContext = (protocol: number, parent = 0): FlowerContext => ({
 /** Words that mean something else than a key, in tc's order, in front of every key. */
 const OPTIONS = ['classid', 'flowid', 'hw_tc', 'verbose', 'skip_hw', 'skip_sw'] as const
 
+function optionOf(word: string): (typeof OPTIONS)[number] | undefined {
+  for (let i = 0; i < OPTIONS.length; i++) if (isPrefix(word, OPTIONS[i])) return OPTIONS[i]
+  return undefined
+}
+
 /**
  * Reads all words from the current one on and writes the content of TCA_OPTIONS. `action` is called on the word behind
  * `action`; it writes the nest TCA_FLOWER_ACT and leaves `args` behind the actions.
@@ -49,14 +54,14 @@ const OPTIONS = ['classid', 'flowid', 'hw_tc', 'verbose', 'skip_hw', 'skip_sw'] 
 export function parseFlower(args: Args, b: Builder, c: FlowerContext, action: (args: Args, b: Builder) => void): void {
   while (args.more) {
     const word = args.word
-    const option = OPTIONS.find((o) => o.startsWith(word))
+    const option = optionOf(word)
     if (option === 'classid' || option === 'flowid') parseClass(args, b)
     else if (option === 'hw_tc') parseHwTc(args, b, c)
     else if (option === 'verbose') setFlag(args, c, TCA_CLS_FLAGS_VERBOSE)
     else if (option === 'skip_hw') setFlag(args, c, TCA_CLS_FLAGS_SKIP_HW)
     else if (option === 'skip_sw') setFlag(args, c, TCA_CLS_FLAGS_SKIP_SW)
     else if (parseKey(args, b, c)) continue
-    else if ('action'.startsWith(word)) {
+    else if (isPrefix(word, 'action')) {
       args.next()
       action(args, b)
     } else throw args.fail(word === 'help' ? '' : `What is "${word}"?`)

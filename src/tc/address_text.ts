@@ -109,23 +109,22 @@ function dottedQuad(word: string, start: number, end: number, data: Uint8Array, 
   return true
 }
 
-function parseAddressTo(p: InetPrefix, word: string, end: number, family: number): boolean {
+// "default", "all" and "any": no address, or all zeros.
+function parseAnything(p: InetPrefix, word: string, end: number, family: number): boolean {
+  const text = end === word.length ? word : word.slice(0, end)
+  if (text !== 'default' && text !== 'all' && text !== 'any') return false
   p.data.fill(0)
+  p.family = family
+  p.bytelen = text === 'default' ? bitsOf(family) >> 3 : 0
+  p.bitlen = -2
+  p.specified = text === 'default'
+  return true
+}
+
+function parseAddressTo(p: InetPrefix, word: string, end: number, family: number): boolean {
   p.specified = false
-  const whole = end === word.length
-  if (word === 'default' || (!whole && word.startsWith('default/'))) {
-    p.family = family
-    p.bytelen = bitsOf(family) >> 3
-    p.bitlen = -2
-    p.specified = true
-    return true
-  }
-  if ((end === 3 && word.startsWith('all')) || (end === 3 && word.startsWith('any'))) {
-    p.family = family
-    p.bytelen = 0
-    p.bitlen = -2
-    return true
-  }
+  const first = word.charCodeAt(0)
+  if ((first === 0x61 || first === 0x64) && parseAnything(p, word, end, family)) return true
   if (family === AF_PACKET) {
     const n = parseLladdr(word, p.data)
     p.family = AF_PACKET
@@ -133,10 +132,9 @@ function parseAddressTo(p: InetPrefix, word: string, end: number, family: number
     p.bitlen = n * 8
     return n > 0
   }
-  let colon = false
-  for (let i = 0; i < end; i++) if (word.charCodeAt(i) === 0x3a) colon = true
+  const colon = word.indexOf(':')
   p.bitlen = -1
-  if (colon) {
+  if (colon >= 0 && colon < end) {
     p.family = AF_INET6
     p.bytelen = 16
     return (family === AF_UNSPEC || family === AF_INET6) && parseIpv6(word, end, p.data)

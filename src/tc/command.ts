@@ -46,6 +46,9 @@ export interface Refused {
   readonly exitCode: number
 }
 
+/** What holds for a line besides its words. */
+export type Given = Partial<Options> & { readonly program?: 'tc' | 'ip' }
+
 export interface ParseContext {
   readonly args: Args
   readonly b: Builder
@@ -55,6 +58,8 @@ export interface ParseContext {
 const builder = new Builder(4096)
 const args = new Args([], { indexOf: () => 0, nameOf: (i) => `if${i}` })
 
+const NOTHING_GIVEN: Given = {}
+
 const IP_OBJECTS = new Set(['link', 'address', 'addr', 'route', 'neighbor', 'neighbour', 'neigh'])
 
 /**
@@ -62,11 +67,7 @@ const IP_OBJECTS = new Set(['link', 'address', 'addr', 'route', 'neighbor', 'nei
  * when the first word is an object of `ip` only, else `tc`. `given` also holds options that hold for all lines of a batch.
  * Throws LanguageError with iproute2's text and exit status.
  */
-export function parseCommand(
-  words: readonly string[],
-  devices: Devices,
-  given: Partial<Options> & { readonly program?: 'tc' | 'ip' } = {},
-): Command {
+export function parseCommand(words: readonly string[], devices: Devices, given: Given = NOTHING_GIVEN): Command {
   args.set(words)
   args.devices = devices
   let program = given.program

@@ -167,9 +167,21 @@ const IP: readonly (readonly [string, Setter])[] = [
   ['-echo', set.unsupported],
 ]
 
+// The lines of a batch come with the same options each: one object for all of them.
+let lastGiven: Partial<Options> = {}
+let lastOptions: Options = NO_OPTIONS
+
+function optionsFrom(given: Partial<Options>): Options {
+  if (given !== lastGiven) {
+    lastOptions = { ...NO_OPTIONS, ...given }
+    lastGiven = given
+  }
+  return lastOptions
+}
+
 /** Reads the options at the cursor; `given` is what holds already. */
 export function parseOptions(args: Args, program: 'tc' | 'ip', given: Partial<Options>): Options {
-  if (!args.more || args.word.charCodeAt(0) !== 0x2d) return { ...NO_OPTIONS, ...given }
+  if (!args.more || args.word.charCodeAt(0) !== 0x2d) return optionsFrom(given)
   const o: Draft = { ...NO_OPTIONS, ...given }
   while (args.more && args.word.charCodeAt(0) === 0x2d) {
     let word = args.word

@@ -24,11 +24,10 @@ export function parseTc(c: ParseContext): Command {
     return { ...NOTHING, program: 'tc', options, show: (_r, out) => out.raw('tc utility, iproute2-6.1.0\n') }
   if (options.help || !args.more)
     return usage('tc', options, 'tc [ OPTIONS ] { qdisc | filter | chain | actions | monitor } { COMMAND | help }')
-  for (const [object, parse] of OBJECTS) {
-    if (args.matches(object)) {
-      args.skip()
-      return parse(c)
-    }
+  for (let i = 0; i < OBJECTS.length; i++) {
+    if (!args.matches(OBJECTS[i][0])) continue
+    args.skip()
+    return OBJECTS[i][1](c)
   }
   if (args.matches('help'))
     return usage('tc', options, 'tc [ OPTIONS ] { qdisc | filter | chain | actions | monitor } { COMMAND | help }')

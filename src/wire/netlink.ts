@@ -131,6 +131,22 @@ export const attrBytes = (d: DataView, payload: number): Uint8Array =>
 export const getU64 = (d: DataView, o: number): number =>
   d.getUint32(o + 4, true) * 0x1_0000_0000 + d.getUint32(o, true)
 
+// Finished messages are cut from slabs: an ArrayBuffer of its own for each costs more than the rest of the message.
+const SLAB_SIZE = 32768
+let slab = new ArrayBuffer(SLAB_SIZE)
+let slabAt = 0
+
+function take(n: number): Uint8Array {
+  if (n > SLAB_SIZE / 8) return new Uint8Array(n)
+  if (slabAt + n > SLAB_SIZE) {
+    slab = new ArrayBuffer(SLAB_SIZE)
+    slabAt = 0
+  }
+  const o = slabAt
+  slabAt += align4(n)
+  return new Uint8Array(slab, o, n)
+}
+
 /** Writes messages. One message at a time: begin … end. */
 export class Builder {
   /** The buffer; may be replaced by a larger one whenever something is added. */
@@ -176,8 +192,12 @@ export class Builder {
 
   /** Closes the message: sets nlmsg_len and gives back a copy of it. */
   end(): Uint8Array {
-    this.d.setUint32(0, this.at, true)
-    return this.u8s.slice(0, this.at)
+    const n = this.at
+    this.d.setUint32(0, n, true)
+    const copy = take(n)
+    const u8s = this.u8s
+    for (let i = 0; i < n; i++) copy[i] = u8s[i]
+    return copy
   }
 
   u8(v: number): void {
