@@ -64,7 +64,7 @@ export function runHook(pkt: usize, block: usize, ingress: bool): i32 {
   const proto = protocolAt(data + 12, <i32>len - 12)
   const flow = lookup(plan, key, proto)
   if (flow == 0) return HOOK_PASS
-  return runFlow(pkt, block, flow, key, hookBytes(data, len, ingress), ingress)
+  return runFlow(pkt, block, flow, true, hookBytes(data, len, ingress), ingress)
 }
 
 /** What the counters of a hook take for the packet's size. */
@@ -75,10 +75,14 @@ export function hookBytes(data: usize, len: u32, ingress: bool): u32 {
   return ingress ? bytes - ETH_LEN : bytes
 }
 
-/** Runs the flow that the packet met first, and what follows from its verdict. `key` is the packet's, as plan has it. */
-export function runFlow(pkt: usize, block: usize, flow: usize, key: usize, bytes: u32, ingress: bool): i32 {
+/**
+ * Runs the flow that the packet met first, and what follows from its verdict. `known`: its key stands at this level's
+ * place already.
+ */
+export function runFlow(pkt: usize, block: usize, flow: usize, known: bool, bytes: u32, ingress: bool): i32 {
   const outer = modified
-  setModified(false)
+  const key = scratch + SCRATCH_KEYS + ((<usize>hookDepth) << 9)
+  setModified(!known)
   addHookDepth(1)
   const verdict = execute(pkt, load<usize>(flow, FLOW_ACTIONS), bytes, ingress)
   const fate = verdict == EXEC_TAKEN ? HOOK_TAKEN : follow(pkt, block, flow, key, bytes, ingress, verdict)

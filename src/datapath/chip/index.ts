@@ -13,6 +13,7 @@ import { SCRATCH_KEYS, SCRATCH_SIZE } from './layout.ts'
 import { localInput as input } from './local_input.ts'
 import { attachCache } from './lookup.ts'
 import { clearMeta, loadFrame } from './packet.ts'
+import { pumpedOther, pumpedOut, pumpFrames } from './pump.ts'
 import { pushHeader, seedId } from './push_header.ts'
 import { alloc as take, attach, begin, drop as end, release as give, scratch } from './state.ts'
 import { WORKER_INDEX } from '../../memory/layout/worker.ts'
@@ -67,6 +68,19 @@ export function receive(pkt: usize, dev: usize): void {
 export function receiveBurst(list: usize, n: i32): i32 {
   begin(0)
   return receiveAll(list, n)
+}
+
+/** Runs frames of a table through the whole pipeline, for measuring. Returns how many. */
+export function pump(table: usize, stride: u32, frames: u32, first: u32, n: u32, dev: usize): u32 {
+  return pumpFrames(table, stride, frames, first, n, dev)
+}
+
+/** Of the last pump: outputs, and emissions that were not. */
+export function pumpOut(): u32 {
+  return pumpedOut
+}
+export function pumpOther(): u32 {
+  return pumpedOther
 }
 
 /** A packet that the host sends by a device. True: it is told of a failure. */

@@ -25,7 +25,7 @@ import { count, drop } from './state.ts'
 /** A frame that has a tag must have two bytes of what is behind it: skb_vlan_untag. */
 const TAGGED_MIN: u32 = 20
 /** What a port takes beside its MTU: Ethernet header and one tag (is_skb_forwardable). */
-const MTU_SLACK: u32 = 18
+export const MTU_SLACK: u32 = 18
 
 /** What the port itself refuses. False: the packet is dropped. */
 // @ts-ignore: decorator

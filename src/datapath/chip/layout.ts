@@ -15,4 +15,6 @@ export const BACKLOG_MAX: u32 = 256
 export const SCRATCH_BURST: usize = SCRATCH_BACKLOG + 8 * 256
 export const BURST_MAX: i32 = 32
 export const BURST_SIZE: usize = 128
-export const SCRATCH_SIZE: usize = SCRATCH_BURST + 32 * BURST_SIZE
+/** The list of a burst that the pump makes. */
+export const SCRATCH_PUMP: usize = SCRATCH_BURST + 32 * BURST_SIZE
+export const SCRATCH_SIZE: usize = SCRATCH_PUMP + 128

@@ -10,7 +10,8 @@
 //
 //   entry   0 start | 4 generation | 8 protocol | 12 flow | 16 chunk | 32 chunk | …
 //
-// Entries with up to three chunks are one cache line, in a table of their own; those with up to fifteen are 256 bytes.
+// When only the first three chunks are looked at, an entry is one cache line, in a table of its own; else it is 256
+// bytes with room for fifteen.
 // Keys of sixteen chunks and rules on tunnel options go without the cache.
 
 import {
@@ -51,9 +52,13 @@ const PLAN_START: usize = 0
 const PLAN_GENERATION: usize = 4
 /** Groups of the key that the dissector must fill. */
 export const PLAN_GROUPS: usize = 8
-/** Chunks in use; 0 .. 15, or PLAN_UNCACHED. */
+/** Chunks in use; 1 .. 15, PLAN_SMALL or PLAN_UNCACHED. */
 export const PLAN_CHUNKS: usize = 12
+/** The first three chunks of the key and no other: the common fields, up to TCP flags and ICMP. */
+export const PLAN_SMALL: u32 = 0
 const PLAN_UNCACHED: u32 = 255
+/** Offset of the last chunk of small plans. */
+const SMALL_LAST: usize = 32
 /** Offsets in the key of the chunks in use. */
 const PLAN_OFFSETS: usize = 64
 /** Their bits, in the same order. */
@@ -65,7 +70,6 @@ const PLAN_BITS: usize = 384
 const ENTRY_PROTO: usize = 8
 export const ENTRY_FLOW: usize = 12
 const ENTRY_CHUNKS: usize = 16
-const SMALL_CHUNKS: u32 = 3
 const SMALL_SHIFT: u32 = 6
 const LARGE_SHIFT: u32 = 8
 
@@ -110,6 +114,20 @@ function makePlan(plan: usize, start: usize): void {
   }
   if (load<u32>(plan, PLAN_CHUNKS) == PLAN_UNCACHED) return
   let n: u32 = 0
+  let last: usize = 0
+  for (let offset: usize = 0; offset < <usize>KEY_SIZE; offset += 16) {
+    if (v128.any_true(v128.load(plan + offset, PLAN_BITS))) last = offset
+  }
+  if (last <= SMALL_LAST) {
+    // All three, whether used or not: the burst has them in registers.
+    for (let offset: usize = 0; offset <= SMALL_LAST; offset += 16) {
+      v128.store(plan + offset, v128.load(plan + offset, PLAN_BITS), PLAN_MASKS)
+    }
+    store<u32>(plan, 16, PLAN_OFFSETS + 4)
+    store<u32>(plan, 32, PLAN_OFFSETS + 8)
+    store<u32>(plan, PLAN_SMALL, PLAN_CHUNKS)
+    return
+  }
   for (let offset: usize = 0; offset < <usize>KEY_SIZE; offset += 16) {
     const bits = v128.load(plan + offset, PLAN_BITS)
     if (!v128.any_true(bits)) continue
@@ -155,16 +173,14 @@ function fold(sum: v128, start: usize, proto: u32): u32 {
 export function cacheEntry(plan: usize, key: usize, proto: u32): usize {
   const chunks = load<u32>(plan, PLAN_CHUNKS)
   const start = load<usize>(plan, PLAN_START)
-  let sum = i64x2.splat(0)
-  if (chunks <= SMALL_CHUNKS) {
-    // chunks that are not in use have offset 0 and no bits
-    const a = v128.and(v128.load(key + load<u32>(plan, PLAN_OFFSETS)), v128.load(plan, PLAN_MASKS))
-    const b = v128.and(v128.load(key + load<u32>(plan, PLAN_OFFSETS + 4)), v128.load(plan, PLAN_MASKS + 16))
-    const c = v128.and(v128.load(key + load<u32>(plan, PLAN_OFFSETS + 8)), v128.load(plan, PLAN_MASKS + 32))
-    sum = smallSum(a, b, c)
-    return small + ((<usize>(fold(sum, start, proto) & smallMask)) << SMALL_SHIFT)
+  if (chunks == PLAN_SMALL) {
+    const a = v128.and(v128.load(key), v128.load(plan, PLAN_MASKS))
+    const b = v128.and(v128.load(key, 16), v128.load(plan, PLAN_MASKS + 16))
+    const c = v128.and(v128.load(key, 32), v128.load(plan, PLAN_MASKS + 32))
+    return smallEntry(a, b, c, start, proto)
   }
   if (chunks == PLAN_UNCACHED) return 0
+  let sum = i64x2.splat(0)
   for (let i: u32 = 0; i < chunks; i++) {
     const v = v128.and(v128.load(key + load<u32>(plan + (i << 2), PLAN_OFFSETS)), v128.load(plan + (i << 4), PLAN_MASKS))
     const x = i32x4.add(v, salt(i))
@@ -173,13 +189,34 @@ export function cacheEntry(plan: usize, key: usize, proto: u32): usize {
   return large + ((<usize>(fold(sum, start, proto) & largeMask)) << LARGE_SHIFT)
 }
 
+/** The place of a small plan's key: its three chunks under the plan's masks. */
 // @ts-ignore: decorator
 @inline
-function smallSum(a: v128, b: v128, c: v128): v128 {
+export function smallEntry(a: v128, b: v128, c: v128, start: usize, proto: u32): usize {
   const x = i32x4.add(a, salt(0))
   const y = i32x4.add(b, salt(1))
   const z = i32x4.add(c, salt(2))
-  return i64x2.add(product(x, y), i64x2.extmul_low_i32x4_u(z, v128.shuffle<u32>(z, z, 2, 3, 0, 1)))
+  const sum = i64x2.add(product(x, y), i64x2.extmul_low_i32x4_u(z, v128.shuffle<u32>(z, z, 2, 3, 0, 1)))
+  return small + ((<usize>(fold(sum, start, proto) & smallMask)) << SMALL_SHIFT)
+}
+
+/** Does a small entry hold this key? */
+// @ts-ignore: decorator
+@inline
+export function smallEntryHas(entry: usize, a: v128, b: v128, c: v128, startAndGeneration: u64, proto: u32): bool {
+  const other = v128.or(
+    v128.or(v128.xor(a, v128.load(entry, ENTRY_CHUNKS)), v128.xor(b, v128.load(entry, ENTRY_CHUNKS + 16))),
+    v128.xor(c, v128.load(entry, ENTRY_CHUNKS + 32)),
+  )
+  return !v128.any_true(other) && load<u64>(entry) == startAndGeneration && load<u32>(entry, ENTRY_PROTO) == proto
+}
+
+/** Chunks of the plan's entries. */
+// @ts-ignore: decorator
+@inline
+function entryChunks(plan: usize): u32 {
+  const chunks = load<u32>(plan, PLAN_CHUNKS)
+  return chunks == PLAN_SMALL ? 3 : chunks
 }
 
 /** Does the entry hold this key, at this generation? */
@@ -188,7 +225,7 @@ function smallSum(a: v128, b: v128, c: v128): v128 {
 export function entryHas(entry: usize, plan: usize, key: usize, proto: u32): bool {
   if (load<u64>(entry) != load<u64>(plan)) return false // start and generation
   if (load<u32>(entry, ENTRY_PROTO) != proto) return false
-  const chunks = load<u32>(plan, PLAN_CHUNKS)
+  const chunks = entryChunks(plan)
   let other = i64x2.splat(0)
   for (let i: u32 = 0; i < chunks; i++) {
     const v = v128.and(v128.load(key + load<u32>(plan + (i << 2), PLAN_OFFSETS)), v128.load(plan + (i << 4), PLAN_MASKS))
@@ -201,7 +238,7 @@ function fillEntry(entry: usize, plan: usize, key: usize, proto: u32, flow: usiz
   store<u64>(entry, load<u64>(plan))
   store<u32>(entry, proto, ENTRY_PROTO)
   store<usize>(entry, flow, ENTRY_FLOW)
-  const chunks = load<u32>(plan, PLAN_CHUNKS)
+  const chunks = entryChunks(plan)
   for (let i: u32 = 0; i < chunks; i++) {
     const v = v128.and(v128.load(key + load<u32>(plan + (i << 2), PLAN_OFFSETS)), v128.load(plan + (i << 4), PLAN_MASKS))
     v128.store(entry + (i << 4), v, ENTRY_CHUNKS)

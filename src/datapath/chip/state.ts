@@ -105,6 +105,21 @@ export function count(id: u32, bytes: u32): void {
   if (load<u32>(c, COUNTER_FIRST_USED) == 0) store<u32>(c, at, COUNTER_FIRST_USED)
 }
 
+/** Packets of a burst, counted together. */
+export function countMany(id: u32, packets: u32, bytes: u32): void {
+  if (packets == 0) return
+  const c = counters + (<usize>id) * COUNTER_SIZE
+  store<u64>(c, load<u64>(c, COUNTER_PACKETS) + packets - 1, COUNTER_PACKETS)
+  count(id, bytes)
+}
+
+/** Brings a counter's memory near. */
+// @ts-ignore: decorator
+@inline
+export function touchCounter(id: u32): u32 {
+  return load<u32>(counters + (<usize>id) * COUNTER_SIZE)
+}
+
 export function countDrop(id: u32): void {
   if (id == 0) return
   const c = counters + (<usize>id) * COUNTER_SIZE

@@ -1,0 +1,71 @@
+// A port in memory, for measuring: frames from a table in the arena through the whole pipeline, sent to nowhere.
+//
+// For each burst: slots from the free stack, frames copied into them, receiveAll, and every output's slot given back,
+// as a driver does. The caller sees what a driver would see of punts: they are given back too, and counted apart.
+
+import { PKT_DATA, PKT_DEV, PKT_FRAME, PKT_LEN } from '../../memory/layout/packet.ts'
+import { EMIT_KIND, EMIT_OUTPUT, EMIT_SIZE, WORKER_EMIT, WORKER_EMIT_COUNT } from '../../memory/layout/worker.ts'
+import { receiveAll } from './burst.ts'
+import { BURST_MAX, SCRATCH_PUMP } from './layout.ts'
+import { copyWords } from './packet.ts'
+import { alloc, begin, release, scratch, worker } from './state.ts'
+
+/** A frame of the table: its length (u32) in sixteen bytes, then its bytes. */
+const FRAME_HEAD: usize = 16
+
+/** Emissions of the last call that were outputs, and those that were not. */
+export let pumpedOut: u32 = 0
+export let pumpedOther: u32 = 0
+
+/** Gives back what the burst emitted. */
+function takeBack(): void {
+  const n = load<u32>(worker, WORKER_EMIT_COUNT)
+  let e = load<usize>(worker, WORKER_EMIT)
+  for (let i: u32 = 0; i < n; i++, e += EMIT_SIZE) {
+    if (load<u32>(e, EMIT_KIND) == EMIT_OUTPUT) pumpedOut++
+    else pumpedOther++
+    release(load<usize>(e))
+  }
+  store<u32>(worker, 0, WORKER_EMIT_COUNT)
+}
+
+/**
+ * Sends `n` frames of a table of `frames` (a power of two) entries of `stride` bytes through the device, from entry
+ * `first` on. Returns how many got a slot.
+ */
+export function pumpFrames(table: usize, stride: u32, frames: u32, first: u32, n: u32, dev: usize): u32 {
+  pumpedOut = 0
+  pumpedOther = 0
+  const list = scratch + SCRATCH_PUMP
+  const zero = i64x2.splat(0)
+  let done: u32 = 0
+  while (done < n) {
+    let k: u32 = 0
+    const want = min<u32>(n - done, BURST_MAX)
+    while (k < want) {
+      const pkt = alloc()
+      if (pkt == 0) break
+      const from = table + <usize>(((first + done + k) & (frames - 1)) * stride)
+      const len = load<u32>(from)
+      v128.store(pkt, zero, 0)
+      v128.store(pkt, zero, 16)
+      v128.store(pkt, zero, 32)
+      v128.store(pkt, zero, 48)
+      store<usize>(pkt, pkt + PKT_FRAME, PKT_DATA)
+      store<u32>(pkt, len, PKT_LEN)
+      store<usize>(pkt, dev, PKT_DEV)
+      copyWords(pkt + PKT_FRAME, from + FRAME_HEAD, len)
+      store<usize>(list + (<usize>k << 2), pkt)
+      k++
+    }
+    if (k == 0) break
+    let taken: i32 = 0
+    while (taken < <i32>k) {
+      begin(0)
+      taken += receiveAll(list + (<usize>taken << 2), <i32>k - taken)
+      takeBack()
+    }
+    done += k
+  }
+  return done
+}
