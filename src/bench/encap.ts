@@ -132,34 +132,39 @@ class Bench {
     this.#next = 0
   }
 
-  /** Puts the next n frames into slots. */
+  /** Puts the next n frames into slots, off the top of the worker's stack of free ones. */
   #source(n: number): void {
     const { m } = this.#sw.arena
-    const list = this.#list >> 2
     const dp = this.#dp
+    const free = m[(dp.struct + W.WORKER_FREE) >> 2] >> 2
+    const list = this.#list >> 2
+    let left = m[(dp.struct + W.WORKER_FREE_COUNT) >> 2]
     for (let i = 0; i < n; i++) {
       const k = this.#next
       this.#next = k + 1 === this.#lengths.length ? 0 : k + 1
-      const pkt = dp.alloc()
+      const pkt = m[free + --left]
       dp.load(pkt, this.#heads + k * HEAD, HEAD)
       m[(pkt + PKT_LEN) >> 2] = this.#lengths[k]
       m[(pkt + PKT_DEV) >> 2] = this.#port
       m[list + i] = pkt
     }
+    m[(dp.struct + W.WORKER_FREE_COUNT) >> 2] = left
   }
 
   /** Gives the slots of what came out back; returns how many frames left by a port. */
   #sink(): number {
     const { m } = this.#sw.arena
-    const struct = this.#dp.struct
+    const { struct } = this.#dp
     const n = m[(struct + W.WORKER_EMIT_COUNT) >> 2]
-    const emissions = m[(struct + W.WORKER_EMIT) >> 2] >> 2
+    const free = m[(struct + W.WORKER_FREE) >> 2] >> 2
+    let left = m[(struct + W.WORKER_FREE_COUNT) >> 2]
     let out = 0
-    for (let i = 0; i < n; i++) {
-      const e = emissions + i * (W.EMIT_SIZE >> 2)
+    let e = m[(struct + W.WORKER_EMIT) >> 2] >> 2
+    for (let i = 0; i < n; i++, e += W.EMIT_SIZE >> 2) {
       if (m[e + (W.EMIT_KIND >> 2)] === W.EMIT_OUTPUT) out++
-      this.#dp.release(m[e])
+      m[free + left++] = m[e]
     }
+    m[(struct + W.WORKER_FREE_COUNT) >> 2] = left
     m[(struct + W.WORKER_EMIT_COUNT) >> 2] = 0
     return out
   }

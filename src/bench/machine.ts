@@ -1,5 +1,6 @@
 // What a figure was measured on: processor, memory, software, and how busy the machine was.
 import { execFileSync } from 'node:child_process'
+import { readFileSync } from 'node:fs'
 import { availableParallelism, cpus, loadavg, totalmem } from 'node:os'
 import { fileURLToPath } from 'node:url'
 
@@ -16,17 +17,24 @@ export interface Machine {
 
 export function machine(): Machine {
   const [first] = cpus()
-  // Where the system does not tell the clock, the model's name often does: "… @ 2.80GHz".
-  const named = /@ ([\d.]+)GHz/.exec(first?.model ?? '')?.[1]
   return {
     cpu: first?.model ?? 'unknown',
-    mhz: first?.speed || (named === undefined ? 0 : Number(named) * 1000),
+    mhz: first?.speed || clock(first?.model ?? ''),
     cores: availableParallelism(),
     memoryGiB: Math.round(totalmem() / 2 ** 30),
     system: `${process.platform} ${process.arch}`,
     node: process.version,
     load: Math.round(loadavg()[0] * 100) / 100,
   }
+}
+
+/** Where the system's usual door does not tell the clock: Linux's own file, or the model's name ("… @ 2.80GHz"). */
+function clock(model: string): number {
+  try {
+    const mhz = /^cpu MHz\s*: ([\d.]+)/m.exec(readFileSync('/proc/cpuinfo', 'utf8'))?.[1]
+    if (mhz !== undefined) return Math.round(Number(mhz))
+  } catch {}
+  return Number(/@ ([\d.]+)GHz/.exec(model)?.[1] ?? 0) * 1000
 }
 
 /** The commit of the checkout, or "unknown" in an installed package. */
