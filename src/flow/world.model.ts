@@ -3,11 +3,11 @@
 // The lines become rtnetlink messages as the command line makes them, and the answers are printed as tc prints them. So
 // a test here is a scenario and what tc says about it.
 
-import { type Arena, attachArena, createArena } from '../memory/arena.ts'
 import { encapInit } from '../encap/encap.ts'
+import { type Arena, attachArena, createArena } from '../memory/arena.ts'
 import { type Counter, counterRead } from '../memory/counters.ts'
 import { NETDEV_INGRESS } from '../memory/layout/netdev.ts'
-import { reclaim } from '../memory/pool.ts'
+import { inUse, reclaim } from '../memory/pool.ts'
 import { addPort, netInit } from '../net/link.ts'
 import { netdevByIndex, netdevByName, netdevIfindex, netdevName } from '../net/netdev.ts'
 import { isNetRequest, type NetContext, netRequest } from '../net/request.ts'
@@ -26,6 +26,8 @@ export interface World {
   readonly clock: { now: number }
   readonly devices: Devices
   readonly notified: Uint8Array[]
+  /** Leak report of the empty world. */
+  readonly base: Record<string, number>
   /** Runs one line; what it prints, or throws what tc says on stderr. */
   tc(line: string): string
   /** As `tc` in JSON with statistics. */
@@ -51,6 +53,7 @@ export function makeWorld(o: { ports?: number; memory?: WebAssembly.Memory; noti
   const c = openFlow(a, { now: () => clock.now, ...(notify ? { notify } : {}) })
   const net: NetContext = { a, now: () => clock.now, kinds: { named: tunnelNamed, of: tunnelOf } }
   if (!o.memory) for (let i = 0; i < (o.ports ?? 4); i++) addPort(a, `p${i}`, i, Uint8Array.of(2, 0, 0, 0, 0, i))
+  reclaim(a)
   const devices: Devices = {
     indexOf: (name) => {
       const dev = netdevByName(a, name)
@@ -82,6 +85,7 @@ export function makeWorld(o: { ports?: number; memory?: WebAssembly.Memory; noti
     clock,
     devices,
     notified,
+    base: inUse(a),
     tc(line) {
       const { command, out } = execute(line)
       return printReplies(command, out, devices)
@@ -102,13 +106,18 @@ export const lines = (text: string): string[] =>
     .filter((l) => l !== '')
 
 /** The block of a port's ingress hook. */
-export const ingressOf = (w: World, port: string): number =>
-  w.a.m[(netdevByName(w.a, port) + NETDEV_INGRESS) >> 2]
+export const ingressOf = (w: World, port: string): number => w.a.m[(netdevByName(w.a, port) + NETDEV_INGRESS) >> 2]
 
-/** Frees what waits for a grace period: no other thread is in a section. */
-export const settle = (w: World): void => {
+/** What is in use beyond what the empty world used, after everything that waited for a grace period is freed. */
+export function leaks(w: World): Record<string, number> {
   reclaim(w.a)
-  reclaim(w.a)
+  const now = inUse(w.a)
+  const left: Record<string, number> = {}
+  for (const k of new Set([...Object.keys(now), ...Object.keys(w.base)])) {
+    const n = (now[k] ?? 0) - (w.base[k] ?? 0)
+    if (n !== 0) left[k] = n
+  }
+  return left
 }
 
 export const counter = (w: World, id: number): Counter => counterRead(w.a, id)
