@@ -2,21 +2,26 @@
 // neighbour changes on another and the event worker follows on a third. The number in a scenario's comment is its row in
 // races.ts. Each twin is the one thing done wrong.
 
-import { ENCAP_HEADER } from '../memory/layout/encap.ts'
+import type { Arena } from '../memory/arena.ts'
+import { hashInsert, hashLookup } from '../memory/hash_table.ts'
+import { ENCAP_SIZE } from '../memory/layout/encap.ts'
 import * as F from '../memory/layout/flow.ts'
-import { alloc, TAG_FLOW } from '../memory/pool.ts'
+import { alloc, TAG_ENCAP, TAG_FLOW } from '../memory/pool.ts'
 import { recoverDead } from '../memory/threads.ts'
 import { or, store } from '../sync/atomic.ts'
 import { complete } from '../sync/completion.ts'
-import { publish } from '../sync/rcu.ts'
+
 import * as Refcount from '../sync/refcount.ts'
 import type { Scenario } from '../testing/scenario.ts'
 import { NUD_FAILED, NUD_PERMANENT } from '../wire/rtm_neigh.ts'
-import { attach, detach, entryOf } from './attach.ts'
-import { encapRecover, runWork } from './encap.ts'
+import { attach, entryOf, initLocked } from './attach.ts'
+import { encapRecover } from './encap.ts'
+import { ENTRY_REFCNT, encapTake } from './encap_entry.ts'
+import { encapHash, hasKey } from './encap_key.ts'
+import { encapUnlinkLocked } from './encap_put.ts'
 import { putFlows, takeFlowsLocked } from './flow_path.ts'
-import { type Actor, DONE, enter, HOP, HOP2, OUT, part, quiet, setup, WORDS, worker } from './model_world.fixture.ts'
-import { lockEncaps, unlockEncaps } from './root.ts'
+import { type Actor, enter, HOP, HOP2, OUT, part, quiet, setup, WORDS, worker } from './model_world.fixture.ts'
+import { lockEncaps, ROOT_ENCAP_TABLE, rootOf, unlockEncaps } from './root.ts'
 import { addFlow, FAST, isFast, mac, putFlow, SLOW, setNeigh } from './world.fixture.ts'
 
 const item = (c: Actor): { tun: number; dev: number } => ({ tun: c.tun, dev: c.vxlan0 })
@@ -155,10 +160,60 @@ export const badPutLocked = scenario(
 /** 9, 10, 12: two flows with one new key. */
 export const goodCreate = scenario([adder, part((c) => remember(c, 1, addFlow(c, [item(c)])))], holds(false, false))
 
+/** Finds or makes an entry for the key, by these two: what attach does for one destination, taken apart. */
+const take = (c: Actor, how: (a: Arena, e: number) => boolean): number =>
+  hashLookup(
+    c.a,
+    rootOf(c.a) + ROOT_ENCAP_TABLE,
+    encapHash(c.a, c.tun, c.vxlan0),
+    (p) => hasKey(c.a, p, c.tun, c.vxlan0) && how(c.a, p),
+  )
+
+/** The twin looks in one critical section and makes in another. */
+const lookThenMake = (i: number): ((c: Actor) => void) =>
+  part((c) => {
+    lockEncaps(c.a)
+    const found = take(c, encapTake)
+    unlockEncaps(c.a)
+    if (found !== 0) return
+    const e = alloc(c.a, ENCAP_SIZE, TAG_ENCAP)
+    lockEncaps(c.a)
+    initLocked(c.a, e, c.tun, c.vxlan0)
+    hashInsert(c.a, rootOf(c.a) + ROOT_ENCAP_TABLE, encapHash(c.a, c.tun, c.vxlan0), e)
+    unlockEncaps(c.a)
+    remember(c, i, e)
+  })
+export const badCreate = scenario([lookThenMake(0), lookThenMake(1)], (m) =>
+  m[OUT] !== 0 && m[OUT + 1] !== 0 ? 'two entries for one key' : undefined,
+)
+
 /** 16, 85: the last flow of a key leaves while another with that key comes. */
 export const goodLast = scenario(
   [part((c) => putFlow(c.a, c.a.m[OUT + 1])), adder, upper, worker(3)],
   holds(true),
+  (c) => remember(c, 1, addFlow(c, [item(c)])),
+)
+
+/** The twin's last put is outside the lock that the lookup holds, and the lookup does not ask whether it may. */
+export const badLast = scenario(
+  [
+    part((c) => {
+      const e = entryOf(c.a, c.a.m[OUT + 1], 0)
+      if (!Refcount.put(c.a.m, (e + ENTRY_REFCNT) >> 2)) return
+      lockEncaps(c.a)
+      encapUnlinkLocked(c.a, e)
+      unlockEncaps(c.a)
+    }),
+    part((c) => {
+      lockEncaps(c.a)
+      take(c, (a, e) => {
+        Refcount.get(a.m, (e + ENTRY_REFCNT) >> 2)
+        return true
+      })
+      unlockEncaps(c.a)
+    }),
+  ],
+  () => undefined,
   (c) => remember(c, 1, addFlow(c, [item(c)])),
 )
 
@@ -186,5 +241,3 @@ export const badMakerKill: Scenario<Actor> = {
     recoverDead(c.a, who)
   },
 }
-
-void [DONE, ENCAP_HEADER, publish, detach, runWork]
