@@ -66,6 +66,9 @@ reason(Drop.DROP_EMIT_FULL, 'emit_full', 'Too many copies of one packet.')
 reason(Drop.DROP_VLAN_UNKNOWN, 'vlan_unknown', 'Tagged with a VLAN that the host is not in.')
 reason(Drop.DROP_POLICE, 'police', 'Above the rate that a filter allows.')
 reason(Drop.DROP_STOLEN, 'stolen', 'An action took the packet and did not pass it on.')
+reason(Drop.DROP_NEIGH_TABLE_FULL, 'neigh_table_full', 'The neighbour table has no room for another next hop to ask.')
+reason(Drop.DROP_IP_OPTIONS, 'ip_options', 'IP options or extension headers that are malformed or not accepted.')
+reason(Drop.DROP_FRAG_MEMORY, 'frag_memory', 'Too many datagrams waited for their fragments.')
 
 /** All reasons, by number; there is none 0. */
 export const dropReasons: readonly DropReason[] = reasons.filter((r) => r !== undefined)
