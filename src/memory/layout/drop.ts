@@ -51,4 +51,10 @@ export const DROP_VLAN_UNKNOWN = 41
 export const DROP_POLICE = 42
 /** An action took the packet and did not pass it on (`steal`, `queue`). */
 export const DROP_STOLEN = 43
+/** The neighbour table has no room for another next hop that has to be asked. */
+export const DROP_NEIGH_TABLE_FULL = 44
+/** IP options or extension headers that are malformed or not accepted. */
+export const DROP_IP_OPTIONS = 45
+/** Too many datagrams wait for their fragments. */
+export const DROP_FRAG_MEMORY = 46
 export const DROP_MAX = 96
