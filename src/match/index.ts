@@ -9,55 +9,86 @@ import { type Builder, NLA_HDRLEN, NLA_TYPE_MASK } from '../wire/netlink.ts'
 import { EINVAL, ERANGE, NetlinkError } from '../wire/netlink_error.ts'
 import * as Tca from '../wire/tca_flower.ts'
 import { arp } from './arp.ts'
+import { cfm } from './cfm.ts'
+import { ct } from './ct.ts'
 import { enc } from './enc.ts'
+import { encFlags } from './enc_flags.ts'
+import { encOpts } from './enc_opts.ts'
 import { eth } from './eth.ts'
 import { ethType } from './eth_type.ts'
+import { hash } from './hash.ts'
 import { icmp } from './icmp.ts'
 import { indev } from './indev.ts'
 import { ip } from './ip.ts'
 import { ipAddr } from './ip_addr.ts'
 import { ipFlags } from './ip_flags.ts'
+import { l2Miss } from './l2_miss.ts'
+import { l2tpv3 } from './l2tpv3.ts'
 import type { FlowerContext, KeyExtra, MatchGroup } from './match.ts'
+import { mpls } from './mpls.ts'
 import { numOfVlans } from './num_of_vlans.ts'
+import { MIN_LENGTH, NO_ATTRIBUTE } from './policy.ts'
 import { portRange } from './port_range.ts'
 import { ports } from './ports.ts'
+import { pppoe } from './pppoe.ts'
+import { spi } from './spi.ts'
 import { tcpFlags } from './tcp_flags.ts'
 import { vlan } from './vlan.ts'
 
 /** The order of fl_set_key: later groups look at what earlier ones put into the key. */
 const SET_ORDER: readonly MatchGroup[] = [
   indev,
+  l2Miss,
   eth,
   numOfVlans,
   ethType,
   vlan,
+  pppoe,
   ip,
   ipAddr,
   ports,
   tcpFlags,
   icmp,
+  mpls,
   arp,
+  l2tpv3,
+  cfm,
   portRange,
+  spi,
   enc,
+  hash,
+  encOpts,
+  ct,
   ipFlags,
+  encFlags,
 ]
 
 /** The order of fl_dump_key. */
 const DUMP_ORDER: readonly MatchGroup[] = [
   indev,
+  l2Miss,
   eth,
   ethType,
   numOfVlans,
+  mpls,
   vlan,
   ip,
+  pppoe,
   ipAddr,
   ports,
   tcpFlags,
   icmp,
   arp,
+  l2tpv3,
+  spi,
   portRange,
   enc,
+  encOpts,
+  ct,
   ipFlags,
+  hash,
+  cfm,
+  encFlags,
 ]
 
 /** The order of flower_print_opt; indev stands outside of "keys". */
@@ -67,23 +98,35 @@ const PRINT_ORDER: readonly MatchGroup[] = [
   eth,
   ethType,
   ip,
+  mpls,
   ipAddr,
   ports,
   portRange,
   tcpFlags,
   icmp,
+  l2tpv3,
+  spi,
   arp,
+  pppoe,
   enc,
+  encOpts,
   ipFlags,
+  encFlags,
+  l2Miss,
+  ct,
+  cfm,
 ]
 
 /**
  * The words in the order in which flower_parse_opt tries them, which decides what an abbreviation means; those with `=`
  * have none.
  */
-const WORDS = `ip_flags indev =num_of_vlans vlan_id vlan_prio vlan_ethtype cvlan_id cvlan_prio cvlan_ethtype
-  dst_mac src_mac ip_proto ip_tos ip_ttl dst_ip src_ip dst_port src_port tcp_flags type code
-  arp_tip arp_sip arp_op arp_tha arp_sha enc_dst_ip enc_src_ip enc_key_id enc_dst_port enc_tos enc_ttl`
+const WORDS = `ip_flags =l2_miss ct_state ct_zone ct_mark ct_label indev =num_of_vlans
+  vlan_id vlan_prio vlan_ethtype cvlan_id cvlan_prio cvlan_ethtype mpls mpls_label mpls_tc mpls_bos mpls_ttl
+  dst_mac src_mac ip_proto ip_tos ip_ttl dst_ip src_ip dst_port src_port tcp_flags type code =l2tpv3_sid =spi
+  arp_tip arp_sip arp_op arp_tha arp_sha =pppoe_sid =ppp_proto
+  enc_dst_ip enc_src_ip enc_key_id enc_dst_port enc_tos enc_ttl geneve_opts vxlan_opts erspan_opts =gtp_opts
+  =enc_flags =cfm`
 
 interface Keyword {
   readonly word: string
@@ -130,40 +173,6 @@ export function printKeys(attrs: Int32Array, d: DataView, out: Printer): void {
 
 // ---- kernel halves
 
-/** fl_policy: least length of each attribute; 0xff: no such attribute. */
-const MIN_LENGTH = new Uint8Array(Tca.TCA_FLOWER_MAX + 1).fill(0xff)
-function lengths(len: number, ...types: number[]): void {
-  for (const type of types) MIN_LENGTH[type] = len
-}
-
-// biome-ignore format: a table
-{
-  lengths(0, Tca.TCA_FLOWER_UNSPEC, Tca.TCA_FLOWER_INDEV, Tca.TCA_FLOWER_ACT)
-  lengths(4, Tca.TCA_FLOWER_CLASSID, Tca.TCA_FLOWER_FLAGS)
-  for (let t = Tca.TCA_FLOWER_KEY_ETH_DST; t <= Tca.TCA_FLOWER_KEY_ETH_SRC_MASK; t++) lengths(6, t)
-  lengths(2, Tca.TCA_FLOWER_KEY_ETH_TYPE)
-  lengths(1, Tca.TCA_FLOWER_KEY_IP_PROTO)
-  for (let t = Tca.TCA_FLOWER_KEY_IPV4_SRC; t <= Tca.TCA_FLOWER_KEY_IPV4_DST_MASK; t++) lengths(4, t)
-  for (let t = Tca.TCA_FLOWER_KEY_IPV6_SRC; t <= Tca.TCA_FLOWER_KEY_IPV6_DST_MASK; t++) lengths(16, t)
-  for (let t = Tca.TCA_FLOWER_KEY_TCP_SRC; t <= Tca.TCA_FLOWER_KEY_UDP_DST; t++) lengths(2, t)
-  lengths(2, Tca.TCA_FLOWER_KEY_VLAN_ID, Tca.TCA_FLOWER_KEY_VLAN_ETH_TYPE)
-  lengths(1, Tca.TCA_FLOWER_KEY_VLAN_PRIO, Tca.TCA_FLOWER_KEY_CVLAN_PRIO, Tca.TCA_FLOWER_KEY_NUM_OF_VLANS)
-  lengths(2, Tca.TCA_FLOWER_KEY_CVLAN_ID, Tca.TCA_FLOWER_KEY_CVLAN_ETH_TYPE)
-  lengths(4, Tca.TCA_FLOWER_KEY_ENC_KEY_ID)
-  for (let t = Tca.TCA_FLOWER_KEY_ENC_IPV4_SRC; t <= Tca.TCA_FLOWER_KEY_ENC_IPV4_DST_MASK; t++) lengths(4, t)
-  for (let t = Tca.TCA_FLOWER_KEY_ENC_IPV6_SRC; t <= Tca.TCA_FLOWER_KEY_ENC_IPV6_DST_MASK; t++) lengths(16, t)
-  for (let t = Tca.TCA_FLOWER_KEY_TCP_SRC_MASK; t <= Tca.TCA_FLOWER_KEY_ENC_UDP_DST_PORT_MASK; t++) lengths(2, t)
-  lengths(4, Tca.TCA_FLOWER_KEY_FLAGS, Tca.TCA_FLOWER_KEY_FLAGS_MASK)
-  for (let t = Tca.TCA_FLOWER_KEY_ICMPV4_CODE; t <= Tca.TCA_FLOWER_KEY_ICMPV6_TYPE_MASK; t++) lengths(1, t)
-  for (let t = Tca.TCA_FLOWER_KEY_ARP_SIP; t <= Tca.TCA_FLOWER_KEY_ARP_TIP_MASK; t++) lengths(4, t)
-  lengths(1, Tca.TCA_FLOWER_KEY_ARP_OP, Tca.TCA_FLOWER_KEY_ARP_OP_MASK)
-  for (let t = Tca.TCA_FLOWER_KEY_ARP_SHA; t <= Tca.TCA_FLOWER_KEY_ARP_THA_MASK; t++) lengths(6, t)
-  lengths(2, Tca.TCA_FLOWER_KEY_TCP_FLAGS, Tca.TCA_FLOWER_KEY_TCP_FLAGS_MASK)
-  for (let t = Tca.TCA_FLOWER_KEY_IP_TOS; t <= Tca.TCA_FLOWER_KEY_IP_TTL_MASK; t++) lengths(1, t)
-  for (let t = Tca.TCA_FLOWER_KEY_ENC_IP_TOS; t <= Tca.TCA_FLOWER_KEY_ENC_IP_TTL_MASK; t++) lengths(1, t)
-  for (let t = Tca.TCA_FLOWER_KEY_PORT_SRC_MIN; t <= Tca.TCA_FLOWER_KEY_PORT_DST_MAX; t++) lengths(2, t)
-}
-
 const attrs = new Int32Array(Tca.TCA_FLOWER_MAX + 1)
 
 /**
@@ -177,7 +186,7 @@ export function flowKey(d: DataView, o: number, end: number, key: Uint8Array, ma
     const len = d.getUint16(o, true)
     if (len < NLA_HDRLEN || len > end - o) throw new NetlinkError(EINVAL, 'malformed attribute', o)
     const type = d.getUint16(o + 2, true) & NLA_TYPE_MASK
-    if (type > Tca.TCA_FLOWER_MAX || MIN_LENGTH[type] === 0xff)
+    if (type > Tca.TCA_FLOWER_MAX || MIN_LENGTH[type] === NO_ATTRIBUTE)
       throw new NetlinkError(EINVAL, `flowerbed: unknown flower attribute ${type}`, o)
     if (len - NLA_HDRLEN < MIN_LENGTH[type]) throw new NetlinkError(ERANGE, '', o)
     attrs[type] = o + NLA_HDRLEN
