@@ -11,6 +11,7 @@
 // not answered, router advertisements not listened to. Time is the clock that the owner gave; timers run in `advance`.
 // One thread, the owner of a datapath worker. Nothing here throws for what a packet says.
 
+import { encapUsed } from '../encap/encap.ts'
 import type { Arena } from '../memory/arena.ts'
 import { DROP_NO_PROTOCOL, DROP_TRAP } from '../memory/layout/drop.ts'
 import { PKT_DATA } from '../memory/layout/packet.ts'
@@ -36,8 +37,10 @@ export class Host {
   /** Takes a punted packet: `kind` PUNT_*, `dev` and `arg` as in the emission. */
   punt(kind: number, pkt: number, dev: number, arg: number): void {
     const h = this.state
-    if (kind === PUNT_TUNNEL) tunnelOutput(h, pkt, dev)
-    else if (kind === PUNT_MTU) tunnelTooBig(h, pkt, dev, arg)
+    if (kind === PUNT_TUNNEL) {
+      tunnelOutput(h, pkt, dev)
+      encapUsed(h.a, arg) // a stale next hop has begun its delay: the entry's header may be used again
+    } else if (kind === PUNT_MTU) tunnelTooBig(h, pkt, dev, arg)
     else if (kind === PUNT_LOCAL) localInput(h, pkt, dev)
     else if (kind === PUNT_SAMPLE) h.dp.release(pkt)
     else h.dp.drop(pkt, DROP_TRAP)
