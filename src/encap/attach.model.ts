@@ -142,19 +142,21 @@ const deleter = part((c) => putFlow(c.a, c.a.m[OUT]))
 export const goodDeleteDown = scenario([deleter, downer, worker(2)], holds(), withFlow(true))
 export const goodDeleteUp = scenario([deleter, upper, worker(2)], holds(), withFlow(false))
 
-/** 34: the twin puts the flows that it pinned before it drops the lock. */
+/** 34: the twin puts the flows that it pinned before it drops the lock. Another flow keeps the entry alive. */
 export const badPutLocked = scenario(
   [
     deleter,
     part((c) => {
-      const e = entryOf(c.a, c.a.m[OUT], 0)
       lockEncaps(c.a)
-      putFlows(c.a, takeFlowsLocked(c.a, e))
+      putFlows(c.a, takeFlowsLocked(c.a, entryOf(c.a, c.a.m[OUT + 1], 0)))
       unlockEncaps(c.a)
     }),
   ],
   () => undefined,
-  withFlow(true),
+  (c) => {
+    withFlow(true)(c)
+    remember(c, 1, addFlow(c, [item(c)]))
+  },
 )
 
 /** 9, 10, 12: two flows with one new key. */
