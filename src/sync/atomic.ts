@@ -10,8 +10,8 @@
 export interface Hook {
   /** Called before every operation; returns when it is this thread's turn. */
   step(): void
-  /** Takes the place of a futex wait; returns when woken, or at once when the word differs. */
-  wait(m: Int32Array, i: number, value: number): boolean
+  /** Takes the place of a futex wait; returns when woken, or at once when the word differs; false when time ran out. */
+  wait(m: Int32Array, i: number, value: number, ms: number): boolean
   /** Takes the place of a futex wake. */
   wake(m: Int32Array, i: number, count: number): number
 }
@@ -78,10 +78,11 @@ export const cas = (m: Int32Array, i: number, old: number, v: number): boolean =
 
 /**
  * Sleeps while the word is `value`, until a wake, at most `ms` milliseconds. False when the time ran out.
- * The explorer knows no time: there a wait lasts until a wake, so that a lost wake-up is a deadlock it reports.
+ * The explorer knows no time: there a wait lasts until a wake, so that a lost wake-up is a deadlock it reports (or, in a
+ * scenario that allows it, until nobody else can make a step).
  */
 export const wait = (m: Int32Array, i: number, value: number, ms = Number.POSITIVE_INFINITY): boolean => {
-  if (hook !== undefined) return hook.wait(m, i, value)
+  if (hook !== undefined) return hook.wait(m, i, value, ms)
   return Atomics.wait(m, i, value, ms) !== 'timed-out'
 }
 

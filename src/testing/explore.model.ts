@@ -60,3 +60,17 @@ export const cannotEnter: Scenario<void> = {
   threads: [() => {}, () => {}],
   check: () => undefined,
 }
+
+/** Nobody wakes it, but it looks around. */
+export const looksAround: Scenario = {
+  words: 16,
+  timeouts: true,
+  threads: [
+    (m) => {
+      while (load(m, 5) === 0) if (!wait(m, 6, 0, 1)) store(m, 7, 1)
+    },
+    (m) => store(m, 5, 1),
+  ],
+  check: () => undefined,
+}
+export const sleepsForGood: Scenario = { ...sleeps, timeouts: true, threads: [(m) => void wait(m, 5, 0)] }

@@ -30,6 +30,7 @@ test('errors, deadlocks, loops and locks that are kept are failures', async () =
     (await explorer.explore(model, name, { steps: 100 })).failures[0].what
   expect(await what('throws')).toContain('thread 1: Error: deliberate')
   expect(await what('sleeps')).toBe('asleep for ever: thread 0 on word 5')
+  expect(await what('sleepsForGood')).toBe('asleep for ever: thread 0 on word 5')
   expect(await what('loops')).toContain('no end after 100 steps')
   expect(await what('keepsLock')).toContain('ended holding chain')
 })
@@ -40,6 +41,13 @@ test('a thread dies before each of its steps in turn, and the supervisor hears o
   // Thread 0 makes 0, 1 or 2 of its 3 steps (start, store, store); thread 1 makes 0 or 1 of its 2; or nobody dies.
   expect(new Set(r.failures.map((f) => f.what))).toEqual(new Set(['0 of 2', '1 of 2']))
   expect(r.failures.map((f) => f.schedule)).toContain('0*2 0! 1*2 2*2')
+})
+
+test('a wait with a limit ends when nobody can make a step, if the scenario says so', async () => {
+  const r = await explorer.explore(model, 'looksAround', { preemptions: 9, failures: 9 })
+  expect(r).toMatchObject({ complete: true, failures: [] })
+  const lost = '0*3 1*2 0*3' // looks, sleeps, nobody wakes it: its time runs out, it notes that and looks again
+  expect(await explorer.replay(model, 'looksAround', lost)).toBeUndefined()
 })
 
 test('a scenario that cannot begin says why, and the explorer goes on', async () => {

@@ -47,6 +47,10 @@ export interface Explorer {
   close(): Promise<void>
 }
 
+/** The scenarios of a model file: its exports that begin with good or bad. */
+export const scenarioNames = async (model: URL): Promise<string[]> =>
+  Object.keys((await import(model.href)) as object).filter((name) => /^(good|bad)/.test(name))
+
 /** A thread that computes so long between two steps will compute for ever. */
 const STUCK_MS = 60_000
 
@@ -138,27 +142,33 @@ async function openRun(pool: Thread[], model: URL, name: string): Promise<Run> {
   const textOf = (t: number): string =>
     new TextDecoder().decode(text.slice(t * Control.TEXT_BYTES, t * Control.TEXT_BYTES + ctl[Control.TEXT_LENGTH + t]))
 
+  /** Who can make a step; when nobody can and the scenario knows time, those whose time ran out. */
+  const ready = (): number => {
+    if (Control.readyMask(ctl) !== 0 || scenario.timeouts !== true) return Control.readyMask(ctl)
+    for (let t = 0; t < all; t++) {
+      if (state(t) !== Control.ASLEEP || ctl[Control.TIMED + t] !== 1) continue
+      ctl[Control.TIMED + t] = 2
+      ctl[Control.STATE + t] = Control.READY
+    }
+    return Control.readyMask(ctl)
+  }
+
   const runAll = (prefix: ArrayLike<number>): string | undefined => {
     let last = 0
-    for (let k = 0; k < prefix.length; ) {
+    for (let k = 0; k < prefix.length; k = ctl[Control.STEPS]) {
       last = Control.logThread(prefix[k])
-      if (state(last) !== Control.READY) return `not replayable: thread ${last} cannot make step ${k}`
+      if ((ready() & (1 << last)) === 0) return `not replayable: thread ${last} cannot make step ${k}`
       if (Control.logDied(prefix[k])) {
         kill(last)
-        k++
         continue
       }
       let count = 1
       while (k + count < prefix.length && same(prefix[k + count], prefix[k])) count++
       resume(last, count)
-      k += count
-      if (ctl[Control.STEPS] !== k) return `not replayable: step ${ctl[Control.STEPS]} of the run is not step ${k}`
       if (state(last) === Control.FAILED) return `thread ${last}: ${textOf(last)}`
     }
-    for (;;) {
-      const ready = Control.readyMask(ctl)
-      if (ready === 0) break
-      last = defaultChoice(last, ready)
+    for (let now = ready(); now !== 0; now = ready()) {
+      last = defaultChoice(last, now)
       resume(last, 0x7fffffff)
       if (state(last) === Control.FAILED) return `thread ${last}: ${textOf(last)}`
     }

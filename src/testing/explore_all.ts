@@ -4,7 +4,7 @@
 // model fails or a broken twin is not caught; a failure is printed with the schedule that replays it.
 import { readdirSync } from 'node:fs'
 import { parseArgs } from 'node:util'
-import { startExplorer } from './explore.ts'
+import { scenarioNames, startExplorer } from './explore.ts'
 
 const { values } = parseArgs({
   options: {
@@ -25,7 +25,7 @@ let total = 0
 let wrong = 0
 for (const file of models) {
   const url = new URL(file, source)
-  for (const name of Object.keys((await import(url.href)) as object)) {
+  for (const name of await scenarioNames(url)) {
     if (!`${file} ${name}`.includes(values.only)) continue
     const began = performance.now()
     const r = await explorer.explore(url, name, {

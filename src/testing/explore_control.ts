@@ -27,6 +27,8 @@ export const SELF = 48
 export const TEXT_LENGTH = 56
 /** Who died, for the supervisor. */
 export const DEAD_SELF = 64
+/** 1 while it sleeps with a limit; 2 when its time ran out. */
+export const TIMED = 72
 export const CONTROL_WORDS = 128
 
 export const TEXT_BYTES = 2048

@@ -37,13 +37,14 @@ async function serve(job: Control.Job): Promise<void> {
   }
   const hook: Atomic.Hook = {
     step,
-    wait(m, i, value) {
+    wait(m, i, value, ms) {
       step()
       if (m[i] !== value) return true // nobody else runs: a plain read will do
       ctl[Control.SLEEPS_ON + me] = i
+      ctl[Control.TIMED + me] = ms === Number.POSITIVE_INFINITY ? 0 : 1
       handOver(Control.ASLEEP)
       step()
-      return true
+      return ctl[Control.TIMED + me] !== 2
     },
     wake(_m, i, count) {
       step()

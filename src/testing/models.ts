@@ -1,7 +1,7 @@
 // Runs model files as tests: exports that begin with `good` must hold in every schedule, exports that begin with `bad`
 // must be caught. Names that end in `Kill` also let one thread die. The number of schedules is printed.
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { type Bounds, type Explorer, startExplorer } from './explore.ts'
+import { type Bounds, type Explorer, scenarioNames, startExplorer } from './explore.ts'
 
 /** Bounds of the daily run; src/testing/explore_all.ts goes deeper. */
 export const bounded = (name: string): Bounds =>
@@ -17,7 +17,7 @@ export async function describeModels(from: string, names: string[]): Promise<voi
   for (const name of names) {
     const url = new URL(`./${name}.model.ts`, from)
     describe(name, async () => {
-      for (const scenario of Object.keys((await import(url.href)) as object)) {
+      for (const scenario of await scenarioNames(url)) {
         test(scenario, { timeout: 120_000 }, async () => {
           const r = await explorer.explore(url, scenario, bounded(scenario))
           console.log(`${name} ${scenario}: ${r.schedules} schedules${r.complete ? '' : ', stopped'}, ${r.steps} steps`)

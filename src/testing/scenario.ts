@@ -18,6 +18,8 @@ export interface Scenario<C = Int32Array> {
   /** The bound it needs, when that is not the usual 2: some twins need three switches at the worst moments. */
   readonly preemptions?: number
   readonly threads: readonly ((c: C) => void)[]
+  /** Waits with a limit end when no thread can make a step: for protocols whose waiters look around now and then. */
+  readonly timeouts?: boolean
   /** The threads that may be killed; all when it is left out. */
   readonly mortal?: readonly number[]
   /** A thread of its own that runs after another was killed: `who` is the dead thread's `self`. */
