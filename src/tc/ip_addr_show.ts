@@ -105,9 +105,8 @@ function showOrFlush(c: ParseContext, flush: boolean): Command {
   const ifindex = dev ? args.devices.indexOf(dev) : 0
   if (dev && !ifindex) throw args.fail(`Device "${dev}" does not exist.`, 1, dev)
   const filter: AddrFilter = { family, ifindex, scope, to, flags, flagMask }
-  const narrowed = scope >= 0 || to !== null || flagMask !== 0 || family !== AF_UNSPEC
   b.begin(RTM_GETADDR, NLM_F_REQUEST | NLM_F_DUMP)
-  ifaddrmsg(b, options.family, 0, 0, 0, ifindex)
+  ifaddrmsg(b, family, 0, 0, 0, ifindex)
   const addresses = b.end()
   if (flush) {
     const then = (replies: readonly Uint8Array[]): Uint8Array[] =>
@@ -120,11 +119,12 @@ function showOrFlush(c: ParseContext, flush: boolean): Command {
     for (const m of replies) {
       if (!wanted(m, { ifindex, up, kind, master: 0, group: -1 })) continue
       const index = ifiIndex(viewOf(m))
-      const own = replies.filter((r) => isAddressOf(r, index) && matches(r, filter))
-      // A narrowed listing leaves out the devices that have nothing of what was asked for.
-      if (narrowed && own.length === 0) continue
+      const all = replies.filter((r) => isAddressOf(r, index))
+      const own = all.filter((r) => matches(r, filter))
+      // A device goes unmentioned when it has addresses, but none that was asked for; or none of a family asked for.
+      if (own.length === 0 && (all.length > 0 || family !== AF_UNSPEC)) continue
       out.openObject()
-      if (!options.oneline || options.brief) printLink(m, out, false, options.brief, options.family)
+      if (!options.oneline || options.brief) printLink(m, out, false, options.brief, family)
       out.openArray('addr_info')
       for (const a of own) {
         out.openObject()

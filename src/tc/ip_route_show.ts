@@ -224,7 +224,13 @@ export function getRoute(c: ParseContext): Command {
   if (!to || to.bytes.length === 0) throw args.fail('need at least a destination address', 1)
   b.begin(RTM_GETROUTE, NLM_F_REQUEST)
   const srcLen = from ? from.bits : 0
-  rtmsg(b, { ...NO_ROUTE, family: to.family, dstLen: to.bits, srcLen, flags: RTM_F_LOOKUP_TABLE })
+  rtmsg(b, {
+    ...NO_ROUTE,
+    family: to.family,
+    dstLen: to.bits,
+    srcLen,
+    flags: to.family === AF_INET ? RTM_F_LOOKUP_TABLE : 0,
+  })
   if (from) b.attr(RTA_SRC, from.bytes)
   b.attr(RTA_DST, to.bytes)
   if (oif) b.attrU32(RTA_OIF, args.device(oif))
