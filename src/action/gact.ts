@@ -53,7 +53,8 @@ function parseRandom(args: Args): { type: number; verdict: number; val: number }
   const verdict = readControl(args)
   if (typeof verdict !== 'number') throw usage(args, verdict)
   const val = args.u16(10)
-  if (val < 0 || val > 10000) throw args.fail(`Illegal probability val 0x${Math.max(val, 0).toString(16)}`)
+  if (val < 0) throw args.fail('Illegal probability val 0x0')
+  if (val > 10000) throw args.fail(`Illegal probability val  0x${val.toString(16)}`)
   args.skip()
   return { type, verdict, val }
 }

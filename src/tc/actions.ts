@@ -103,8 +103,8 @@ function getOrDelete(c: ParseContext, type: number): Uint8Array {
       continue
     }
     if (word === 'help') throw args.fail('', 255)
+    // A word that is no kind is gact's, here too.
     const kind = kindOf(word)
-    if (kind !== word) throw args.fail(`Error: non existent action: ${word}`, 255)
     args.skip()
     if (!args.matches('index')) throw args.fail(`Error: no index specified action: ${kind}`, 255, word)
     args.next()
