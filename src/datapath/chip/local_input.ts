@@ -32,6 +32,7 @@ import {
 import {
   PKT_DATA,
   PKT_F_CSUM_VERIFIED,
+  PKT_F_REASSEMBLED,
   PKT_FLAGS,
   PKT_LEN,
   PKT_TYPE_DEV_SHIFT,
@@ -90,6 +91,11 @@ function toHost(pkt: usize, dev: usize): bool {
   return false
 }
 
+/** The host has looked at its addresses, and found that it is ours. */
+function isRouted(pkt: usize): bool {
+  return (load<u32>(pkt, PKT_FLAGS) & PKT_F_REASSEMBLED) != 0
+}
+
 /** A packet on its way up, from a device's filters or, reassembled, from the host. */
 export function localInput(pkt: usize, dev: usize): bool {
   let data = load<usize>(pkt, PKT_DATA)
@@ -128,7 +134,8 @@ function ipv4Input(pkt: usize, dev: usize, data: usize, n: u32): bool {
   store<u32>(pkt, ETH_LEN + total, PKT_LEN)
   if (header != 20 || (load<u16>(ip, 6) & 0xff3f) != 0 || load<u8>(ip, 9) != IPPROTO_UDP) return toHost(pkt, dev)
   const dst = load<u32>(ip, 16)
-  if ((dst & 255) == 127 || !isLocal(4, dst, 0, 0, 0) || isOddSource(load<u32>(ip, 12))) return toHost(pkt, dev)
+  const odd = (dst & 255) == 127 || !isLocal(4, dst, 0, 0, 0) || isOddSource(load<u32>(ip, 12))
+  if (odd && !isRouted(pkt)) return toHost(pkt, dev)
   return udpInput(pkt, dev, data, ETH_LEN + header, 4)
 }
 
@@ -136,10 +143,12 @@ function ipv4Input(pkt: usize, dev: usize, data: usize, n: u32): bool {
 function ipv6Input(pkt: usize, dev: usize, data: usize, n: u32): bool {
   const ip = data + ETH_LEN
   if (n < 40 || load<u8>(ip) >>> 4 != 6) return dropped(pkt, DROP_IP_HEADER)
-  if (load<u8>(ip, 6) != IPPROTO_UDP || load<u8>(ip, 8) == 0xff) return toHost(pkt, dev)
+  const routed = isRouted(pkt)
+  if (load<u8>(ip, 6) != IPPROTO_UDP || (load<u8>(ip, 8) == 0xff && !routed)) return toHost(pkt, dev)
   const payload = <u32>bswap<u16>(load<u16>(ip, 4))
   if (payload + 40 > n) return dropped(pkt, DROP_IP_HEADER)
-  if ((load<u64>(ip, 8) | load<u64>(ip, 16)) == 0 || !isLocal(6, load<u32>(ip, 24), load<u32>(ip, 28), load<u32>(ip, 32), load<u32>(ip, 36))) {
+  const local = isLocal(6, load<u32>(ip, 24), load<u32>(ip, 28), load<u32>(ip, 32), load<u32>(ip, 36))
+  if (!routed && ((load<u64>(ip, 8) | load<u64>(ip, 16)) == 0 || !local)) {
     return toHost(pkt, dev)
   }
   store<u32>(pkt, ETH_LEN + 40 + payload, PKT_LEN)

@@ -41,7 +41,7 @@ export const PKT_FRAME = 640
 
 /** Outer checksum was verified already (reassembled, or made by us). */
 export const PKT_F_CSUM_VERIFIED = 1
-/** Came back from the host after reassembly: local input must not punt it again as a fragment. */
+/** Came back from the host: whole, without options, and found to be ours. Local input does not ask again whose it is. */
 export const PKT_F_REASSEMBLED = 2
 /** L2 miss in a bridge (skb ext). */
 export const PKT_F_L2_MISS = 4
