@@ -3,11 +3,24 @@
 
 import { EOPNOTSUPP, NetlinkError } from '../wire/netlink_error.ts'
 
-/** Names of the actions whose ops are not in the datapath. */
-const UNSUPPORTED: readonly string[] = ['gact random']
+/** Names of the actions whose ops (memory/layout/program.ts) the datapath does not execute. */
+export const UNSUPPORTED = new Set([
+  'csum',
+  'ct',
+  'gact random',
+  'gate',
+  'mpls',
+  'nat',
+  'pedit',
+  'police',
+  'sample',
+  'skbedit',
+  'skbmod',
+  'vlan pop_eth',
+  'vlan push_eth',
+])
 
-/** Throws EOPNOTSUPP when the datapath cannot do `action`. */
+/** Throws EOPNOTSUPP when the datapath cannot do `action`. Called last, when the kernel would have taken it. */
 export function refuseOp(action: string): void {
-  if (UNSUPPORTED.includes(action))
-    throw new NetlinkError(EOPNOTSUPP, `flowerbed: action ${action} is not supported yet`)
+  if (UNSUPPORTED.has(action)) throw new NetlinkError(EOPNOTSUPP, `flowerbed: action ${action} is not supported yet`)
 }

@@ -25,8 +25,66 @@ export const OP_VLAN_PUSH = 8
 export const OP_VLAN_POP = 9
 /** OP_VLAN_MODIFY tpid tci mask counter: mask says which bits of the tci are set (0xfff id, 0xe000 prio). tpid 0 keeps it. */
 export const OP_VLAN_MODIFY = 10
-/** First opcode of the actions beyond the first slice; each says its operands in its catalogue file. */
+/** First opcode of the actions beyond the first slice. */
 export const OP_FIRST_OTHER = 16
+
+// Of the ops below the datapath does those that action/unsupported.ts does not name. "Refuses" means: the packet is
+// dropped (DROP_ACTION), the program ends, drops of `counter` go up by one. Numbers of more than a byte that are called
+// be16 or be32 are as on the wire, loaded little-endian. Offsets into the packet count from L3 (the network header as
+// the kernel has it at this hook, behind the VLAN tags that the frame had when it came in) unless said otherwise.
+
+/**
+ * OP_RANDOM type val chosen other state counter: gact random. With type 1 (netrand) one packet in `val`, by chance; with
+ * type 2 (determ) the packets for which the word at address `state`, counted up atomically, is a multiple of `val`: these
+ * end with verdict `chosen` (as OP_END; TC_ACT_PIPE goes on), the others go on; `other` is their verdict, for counting:
+ * drops of counter go up when the verdict that applies is TC_ACT_SHOT.
+ */
+export const OP_RANDOM = 16
+/**
+ * OP_PEDIT counter n, then n times: where off val mask at offmask shift. where = PEDIT_HTYPE | PEDIT_ADD. For each key in
+ * order: base is L3, for ETH the Ethernet header, for TCP and UDP the transport header: of IPv4 L3 + 4 * ihl whatever
+ * the protocol, of IPv6 the header of that protocol behind the extension headers (none: the key fails). With offmask
+ * not 0, off += (the byte at base + at & offmask) >> shift. The word there (little-endian load) becomes
+ * (word & mask) ^ val, with PEDIT_ADD (word & mask) ^ ((word + val) & ~mask). A key fails when off is no multiple of 4
+ * after the shift, or the word is not all in the packet: overlimits of counter go up, the rest of the keys is left out,
+ * the program goes on.
+ */
+export const OP_PEDIT = 17
+/** OP_CSUM flags counter: TCA_CSUM_UPDATE_FLAG_*; BEHAVIOUR of act_csum; refuses when a header is cut short. */
+export const OP_CSUM = 18
+/** OP_MPLS_POP ethertype(be16) counter: takes the top entry away; the frame's type becomes ethertype. Not MPLS: nothing. */
+export const OP_MPLS_POP = 19
+/** OP_MPLS_PUSH lse(host order) ethertype(be16) flags counter: pushes in front of L3, with MPLS_PUSH_MAC in front of the Ethernet header. MPLS_PUSH_BOS: the bottom bit is set when what follows is not MPLS. */
+export const OP_MPLS_PUSH = 20
+/** OP_MPLS_MODIFY lse mask(host order) counter: the bits of the top entry that mask has. Refuses what is not MPLS. */
+export const OP_MPLS_MODIFY = 21
+/** OP_MPLS_DEC_TTL counter: refuses when the ttl gets 0, or on what is not MPLS. */
+export const OP_MPLS_DEC_TTL = 22
+/** OP_VLAN_POP_ETH counter: takes the Ethernet header away; refuses a frame with VLAN tags, or without Ethernet header. */
+export const OP_VLAN_POP_ETH = 23
+/** OP_VLAN_PUSH_ETH dst0-3 dst4-5|src0-1 src2-5 counter: the twelve bytes as on the wire. Refuses a frame that has an Ethernet header. */
+export const OP_VLAN_PUSH_ETH = 24
+/** OP_POLICE police verdict chain counter: address of the state (POLICE_*). Who conforms goes on; who exceeds ends with verdict (as OP_END; TC_ACT_PIPE goes on; with chain not 0 as OP_GOTO chain). Exceeding counts an overlimit, and a drop when verdict is TC_ACT_SHOT; POLICE_RESULT says the verdict of who conforms, for counting its drop. */
+export const OP_POLICE = 25
+/** OP_CT params counter: address of CT_*; connection tracking. */
+export const OP_CT = 26
+/** OP_CT_CLEAR */
+export const OP_CT_CLEAR = 27
+/** OP_NAT old(be32) new(be32) mask(be32) egress counter: act_nat: rewrites source (egress 1) or destination where (addr & mask) == (old & mask) to (new & mask) | (addr & ~mask), with the checksums of IPv4, TCP, UDP, and inside ICMP errors; refuses when a header is cut short. */
+export const OP_NAT = 28
+/** OP_SKBEDIT flags priority mark markmask queue ptype: SKBEDIT_F_*; INHERITDSFIELD sets the priority from the DS field (refuses nothing but a cut header: DROP_ACTION, counter). Last operand: counter. */
+export const OP_SKBEDIT = 29
+/** OP_SKBMOD flags dst0-3 dst4-5|src0-1 src2-5 ethertype(be16) counter: SKBMOD_F_*; a frame without Ethernet header goes on unchanged. */
+export const OP_SKBMOD = 30
+/** OP_SAMPLE rate group trunc action: one packet in `rate`, by chance, is copied (PUNT_SAMPLE, EMIT_ARG action), the first `trunc` bytes when trunc is not 0. */
+export const OP_SAMPLE = 31
+/** OP_GATE gate counter: address of the schedule (GATE_*); refuses when it is closed, overlimits when max-octets are used up. */
+export const OP_GATE = 32
+
+export const PEDIT_HTYPE_MASK = 0xff
+export const PEDIT_ADD = 0x100
+export const MPLS_PUSH_BOS = 1
+export const MPLS_PUSH_MAC = 2
 
 export const REDIRECT_MIRROR = 1
 export const REDIRECT_INGRESS = 2
