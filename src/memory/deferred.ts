@@ -73,10 +73,10 @@ export function reclaimElapsed(a: Arena): number {
     const w = bag >> 2
     const n = m[w + BAG_COUNT]
     for (let i = 0; i < n; i++) giveObject(a, m[w + BAG_PAIRS + 2 * i + 1], m[w + BAG_PAIRS + 2 * i])
-    freed += n
+    m[(a.thread + THREAD_DEFERRED) >> 2] -= n
     giveObject(a, BAG_CLASS, bag)
+    freed += n
   }
-  if (freed > 0) m[(a.thread + THREAD_DEFERRED) >> 2] -= freed
   return freed
 }
 
