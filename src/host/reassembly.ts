@@ -5,7 +5,7 @@
 //                                       ─> an overlap, or ends that disagree: the whole datagram is given up (RFC 5722)
 //                                       ─> 30 s (IPv6: 60 s): given up, and its sender told, if the first piece was there
 //
-// A piece that is there already is dropped alone. At most 4 MiB of each family wait; then new datagrams are refused.
+// A piece that is there already is dropped alone. When more than 4 MiB of a family wait, pieces are refused until others time out.
 // An IPv4 datagram of which nothing came while its source sent more than 64 other pieces begins anew (ipfrag_max_dist).
 
 import {
@@ -121,12 +121,13 @@ interface Incoming {
 
 /** Takes a piece in. The whole frame when it was the last missing one, else null; drops are counted here. */
 function add(h: HostState, i: Incoming): Uint8Array | null {
+  // inet_frag_find finds nothing then, not even what is there.
+  if (bytesOf(h, i.v6) > HIGH_THRESH) {
+    h.dp.countDrop(DROP_FRAG_MEMORY)
+    return null
+  }
   let q = h.fragments.get(i.key)
   if (q === undefined) {
-    if (bytesOf(h, i.v6) > HIGH_THRESH) {
-      h.dp.countDrop(DROP_FRAG_MEMORY)
-      return null
-    }
     q = {
       v6: i.v6,
       dev: i.dev,

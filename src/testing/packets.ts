@@ -10,6 +10,7 @@ import * as Icmp6 from '../wire/icmp6.ts'
 import * as Ipv4 from '../wire/ipv4.ts'
 import * as Ipv6 from '../wire/ipv6.ts'
 import * as Nd from '../wire/nd.ts'
+import * as Tcp from '../wire/tcp.ts'
 import * as Udp from '../wire/udp.ts'
 import * as Vlan from '../wire/vlan.ts'
 import * as Vxlan from '../wire/vxlan.ts'
@@ -100,6 +101,34 @@ export function udp(o: UdpText = {}): Uint8Array {
   if (o.checksum === false) return f
   const d = view(f)
   Udp.setChecksum(d, at, complementUdp(pseudoSum(d, Eth.LEN, v6, Ipv4.IPPROTO_UDP, u.length) + sum(d, at, u.length)))
+  return f
+}
+
+export interface TcpText extends IpText {
+  sport: number
+  dport: number
+  flags: number
+  sequence?: number
+  acknowledgment?: number
+  data?: Uint8Array
+}
+export function tcp(o: TcpText): Uint8Array {
+  const data = o.data ?? new Uint8Array(0)
+  const t = new Uint8Array(Tcp.LEN + data.length)
+  Tcp.emit(view(t), 0, {
+    srcPort: o.sport,
+    dstPort: o.dport,
+    sequence: o.sequence ?? 0,
+    acknowledgment: o.acknowledgment ?? 0,
+    flags: o.flags,
+    window: 8192,
+  })
+  t.set(data, Tcp.LEN)
+  const f = ipFrame(Ipv4.IPPROTO_TCP, t, o)
+  const d = view(f)
+  const at = f.length - t.length
+  const v6 = (o.src ?? '').includes(':')
+  Tcp.setChecksum(d, at, complement(pseudoSum(d, Eth.LEN, v6, Ipv4.IPPROTO_TCP, t.length) + sum(d, at, t.length)))
   return f
 }
 
