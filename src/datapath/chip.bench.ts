@@ -66,7 +66,7 @@ function inner(i: number, size: number): number[] {
 
 function run(c: Case): void {
   const frames = c.frames ?? Math.max(1024, 2 ** Math.ceil(Math.log2(c.flows)))
-  const a = createArena({ bytes: 1 << 30, packets: 4096, counters: 1 << 18 })
+  const a = createArena({ bytes: 1 << 30, packets: 4096, counters: 1 << 18, emc: Number(process.argv[4] ?? 8192) })
   const dp = new Datapath(a, 0)
   const [p0, p1] = [1, 2].map((i) => Hand.handDevice(a, i))
   const tun = reserve(a, T.TUN_SIZE_MAX)

@@ -15,15 +15,21 @@ function hasPorts(ipProto: u32): bool {
   return ipProto == IPPROTO_UDP || ipProto == IPPROTO_TCP || ipProto == IPPROTO_SCTP
 }
 
+/** Of an untagged IPv4 packet with ports behind a plain header. */
+// @ts-ignore: decorator
+@inline
+export function plainFlowHash(data: usize): u32 {
+  return mix(load<u64>(data, 26), (<u64>load<u32>(data, 34) << 8) | load<u8>(data, 23)) | 1
+}
+
 /** Never 0. */
 // @ts-ignore: decorator
 @inline
 export function flowHash(data: usize, len: u32): u32 {
   // Untagged IPv4 with a plain header: the addresses and the ports are all there is to see.
   if (len >= 38 && load<u16>(data, 12) == BE_IP && (load<u8>(data, 14) & 15) == 5) {
-    const ipProto = <u32>load<u8>(data, 23)
-    const ports = (load<u16>(data, 20) & 0xff3f) == 0 && hasPorts(ipProto) ? <u64>load<u32>(data, 34) : 0
-    return mix(load<u64>(data, 26), (ports << 8) | ipProto) | 1
+    if ((load<u16>(data, 20) & 0xff3f) == 0 && hasPorts(load<u8>(data, 23))) return plainFlowHash(data)
+    return mix(load<u64>(data, 26), load<u8>(data, 23)) | 1
   }
   return otherFlowHash(data, len)
 }

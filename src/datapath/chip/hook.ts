@@ -14,12 +14,23 @@ import {
 } from '../../memory/layout/action.ts'
 import { DROP_FILTER, DROP_MIRRED_NEST, DROP_RECLASSIFY_LOOP, DROP_STOLEN, DROP_TRAP } from '../../memory/layout/drop.ts'
 import { BLOCK_CHAIN0, CHAIN_MASKS, FLOW_ACTIONS, FLOW_MASK, MASK_NEXT, MASK_PRIO } from '../../memory/layout/flow.ts'
-import { PKT_DATA, PKT_LEN } from '../../memory/layout/packet.ts'
+import { PKT_DATA, PKT_IIF, PKT_LEN } from '../../memory/layout/packet.ts'
 import { dissect } from './dissect.ts'
 import { EXEC_SHOT, EXEC_TAKEN, execute, gotoChain } from './execute.ts'
-import { ETH_LEN, isTagged, protocolAt, VLAN_LEN } from './frame.ts'
+import { BE_IP, ETH_LEN, isTagged, protocolAt, VLAN_LEN } from './frame.ts'
 import { HOOK_DEPTH_MAX, SCRATCH_KEYS } from './layout.ts'
-import { lookup, PLAN_GROUPS, planOf } from './lookup.ts'
+import {
+  ENTRY_FLOW,
+  lookup,
+  PLAN_CHUNKS,
+  PLAN_GROUPS,
+  PLAN_MASKS,
+  PLAN_SMALL,
+  planOf,
+  smallEntry,
+  smallEntryHas,
+} from './lookup.ts'
+import { isQuick, quickChunk0, quickChunk1, quickChunk2 } from './quick_key.ts'
 import { addHookDepth, drop, hookDepth, modified, scratch, setModified } from './state.ts'
 
 /** The packet goes on. */
@@ -56,15 +67,25 @@ export function runHook(pkt: usize, block: usize, ingress: bool): i32 {
     drop(pkt, DROP_MIRRED_NEST)
     return HOOK_SHOT
   }
-  const key = scratch + SCRATCH_KEYS + ((<usize>hookDepth) << 9)
   const plan = planOf(mask)
-  dissect(pkt, key, load<u32>(plan, PLAN_GROUPS))
   const data = load<usize>(pkt, PKT_DATA)
   const len = load<u32>(pkt, PKT_LEN)
-  const proto = protocolAt(data + 12, <i32>len - 12)
-  const flow = lookup(plan, key, proto)
+  if (load<u32>(plan, PLAN_CHUNKS) == PLAN_SMALL && isQuick(data, len)) {
+    const a = v128.and(quickChunk0(data), v128.load(plan, PLAN_MASKS))
+    const b = v128.and(quickChunk1(data), v128.load(plan, PLAN_MASKS + 16))
+    const c = v128.and(quickChunk2(data, load<u32>(pkt, PKT_IIF)), v128.load(plan, PLAN_MASKS + 32))
+    const entry = smallEntry(a, b, c, mask, BE_IP)
+    if (smallEntryHas(entry, a, b, c, load<u64>(plan), BE_IP)) {
+      const flow = load<usize>(entry, ENTRY_FLOW)
+      if (flow == 0) return HOOK_PASS
+      return runFlow(pkt, block, flow, load<usize>(flow, FLOW_ACTIONS), false, ingress ? len - ETH_LEN : len, ingress)
+    }
+  }
+  const key = scratch + SCRATCH_KEYS + ((<usize>hookDepth) << 9)
+  dissect(pkt, key, load<u32>(plan, PLAN_GROUPS))
+  const flow = lookup(plan, key, protocolAt(data + 12, <i32>len - 12))
   if (flow == 0) return HOOK_PASS
-  return runFlow(pkt, block, flow, true, hookBytes(data, len, ingress), ingress)
+  return runFlow(pkt, block, flow, load<usize>(flow, FLOW_ACTIONS), true, hookBytes(data, len, ingress), ingress)
 }
 
 /** What the counters of a hook take for the packet's size. */
@@ -76,15 +97,23 @@ export function hookBytes(data: usize, len: u32, ingress: bool): u32 {
 }
 
 /**
- * Runs the flow that the packet met first, and what follows from its verdict. `known`: its key stands at this level's
- * place already.
+ * Runs the flow that the packet met first, from `pc` in its program on, and what follows from its verdict. `known`: the
+ * packet's key stands at this level's place already.
  */
-export function runFlow(pkt: usize, block: usize, flow: usize, known: bool, bytes: u32, ingress: bool): i32 {
+export function runFlow(
+  pkt: usize,
+  block: usize,
+  flow: usize,
+  pc: usize,
+  known: bool,
+  bytes: u32,
+  ingress: bool,
+): i32 {
   const outer = modified
   const key = scratch + SCRATCH_KEYS + ((<usize>hookDepth) << 9)
   setModified(!known)
   addHookDepth(1)
-  const verdict = execute(pkt, load<usize>(flow, FLOW_ACTIONS), bytes, ingress)
+  const verdict = execute(pkt, pc, bytes, ingress)
   const fate = verdict == EXEC_TAKEN ? HOOK_TAKEN : follow(pkt, block, flow, key, bytes, ingress, verdict)
   addHookDepth(-1)
   setModified(outer || modified)

@@ -67,6 +67,7 @@ export const PLAN_MASKS: usize = 128
 const PLAN_BITS: usize = 384
 
 // ---- cache entry
+const ENTRY_GENERATION: usize = 4
 const ENTRY_PROTO: usize = 8
 export const ENTRY_FLOW: usize = 12
 const ENTRY_CHUNKS: usize = 16
@@ -248,14 +249,54 @@ function fillEntry(entry: usize, plan: usize, key: usize, proto: u32, flow: usiz
 /** The flow for this key, 0 when none matches: from the cache, or by a search that fills it. */
 export function lookup(plan: usize, key: usize, proto: u32): usize {
   const entry = cacheEntry(plan, key, proto)
-  if (entry != 0 && entryHas(entry, plan, key, proto)) return load<usize>(entry, ENTRY_FLOW)
+  if (entry != 0) {
+    if (entryHas(entry, plan, key, proto)) return load<usize>(entry, ENTRY_FLOW)
+    const other = otherEntry(entry, plan)
+    if (entryHas(other, plan, key, proto)) return load<usize>(other, ENTRY_FLOW)
+  }
   return miss(entry, plan, key, proto)
 }
 
-/** The search, and the answer into `entry`. */
+/** Entries are in pairs: the other place where a key may be. */
+// @ts-ignore: decorator
+@inline
+function otherEntry(entry: usize, plan: usize): usize {
+  return entry ^ (load<u32>(plan, PLAN_CHUNKS) == PLAN_SMALL ? <usize>1 << SMALL_SHIFT : <usize>1 << LARGE_SHIFT)
+}
+
+/** The other place of a small plan's key. */
+// @ts-ignore: decorator
+@inline
+export function otherSmallEntry(entry: usize): usize {
+  return entry ^ (<usize>1 << SMALL_SHIFT)
+}
+
+/** Misses so far: now and then one decides differently. */
+let misses: u32 = 0
+/** How many of the last misses found both places taken by flows that are in use. */
+let crowded: u32 = 0
+const CROWDED: u32 = 64
+
+/**
+ * The search, and the answer into `entry` or its other. When there are many more flows than places, an answer in
+ * sixteen is kept: writing them all costs more than it brings.
+ */
 export function miss(entry: usize, plan: usize, key: usize, proto: u32): usize {
   const flow = search(plan, key, proto)
-  if (entry != 0 && !strange) fillEntry(entry, plan, key, proto, flow)
+  if (entry == 0 || strange) return flow
+  misses++
+  const other = otherEntry(entry, plan)
+  if (load<u32>(entry, ENTRY_GENERATION) != generation) {
+    if (crowded != 0) crowded--
+  } else if (load<u32>(other, ENTRY_GENERATION) != generation) {
+    if (crowded != 0) crowded--
+    entry = other
+  } else {
+    if (crowded < CROWDED * 2) crowded++
+    if (crowded > CROWDED && (misses & 15) != 0) return flow
+    if ((misses & 1) != 0) entry = other
+  }
+  fillEntry(entry, plan, key, proto, flow)
   return flow
 }
 

@@ -31,6 +31,13 @@ export function seedId(worker: u32): void {
   nextId = worker << 12
 }
 
+/** The next one. */
+// @ts-ignore: decorator
+@inline
+export function takeId(): u32 {
+  return nextId++ & 0xffff
+}
+
 /** Protocol behind all tags (skb_protocol(skb, true)); 0 when a tag is cut short. */
 function networkProtocol(data: usize, len: u32): u32 {
   let at: u32 = 12
@@ -58,7 +65,7 @@ function innerTosTtl(data: usize, len: u32): u32 {
 /** INET_ECN_encapsulate: the inner ECN goes out; inner CE as ECT(0). */
 // @ts-ignore: decorator
 @inline
-function ecnEncapsulate(outer: u32, inner: u32): u32 {
+export function ecnEncapsulate(outer: u32, inner: u32): u32 {
   const ecn = inner & 3
   return (outer & 0xfc) | (ecn == 3 ? 2 : ecn)
 }
@@ -114,7 +121,7 @@ export function pushHeader(pkt: usize, header: usize): i32 {
     if (ttl == 0) ttl = load<u32>(header, H.HEADER_TTL)
   }
   if ((flags & H.HEADER_F_IPV6) == 0) {
-    const id = nextId++ & 0xffff
+    const id = takeId()
     let sum = load<u32>(header, H.HEADER_IP_SUM) + tos + ipLen + id + (ttl << 8)
     if (df) {
       sum += 0x4000
