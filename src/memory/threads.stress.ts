@@ -1,5 +1,5 @@
 // Bodies for threads.test.ts: each runs on a real thread.
-import { load, store, wait, wake } from '../sync/atomic.ts'
+import { add, load, store, wait, wake } from '../sync/atomic.ts'
 import { CHAIN, PRIO } from '../sync/lock_order.ts'
 import { lock, unlock } from '../sync/mutex.ts'
 import * as Rcu from '../sync/rcu.ts'
@@ -54,6 +54,7 @@ export function replaceAndRead({ memory, word, rounds }: Data, index: number): n
   const { m } = a
   const SIZE = 192
   if (index === 0) {
+    for (let up = load(m, word + 2); up < 2; up = load(m, word + 2)) wait(m, word + 2, up)
     for (let n = 1; n <= rounds; n++) {
       const p = alloc(a, SIZE)
       m.fill(n, p >> 2, (p + SIZE) >> 2)
@@ -67,6 +68,8 @@ export function replaceAndRead({ memory, word, rounds }: Data, index: number): n
     return rounds
   }
   let reads = 0
+  add(m, word + 2, 1)
+  wake(m, word + 2)
   Rcu.online(m, rcuOf(a), readerOf(a))
   while (load(m, word + 1) === 0) {
     for (let burst = 0; burst < 32; burst++) {
