@@ -23,9 +23,9 @@ import {
 import {
   FLOW_CLASSID,
   FLOW_CLS_FLAGS,
-  FLOW_F_DELETED,
   FLOW_F_EGRESS,
   FLOW_F_INGRESS,
+  FLOW_F_OFFLOADED,
   FLOW_FLAGS,
   FLOW_HANDLE,
   FLOW_MASK,
@@ -45,7 +45,7 @@ import { bumpGeneration, type FlowContext } from './context.ts'
 import { tryAgain } from './filter.ts'
 import { unpack } from './filter_message.ts'
 import { actionOf, failFlow, finishFlow, makeFlow, putFlow } from './flow.ts'
-import { AGAIN, join } from './flow_table.ts'
+import { DONE, type Joined, join, STALE } from './flow_table.ts'
 import { matchScratch, pack } from './match_scratch.ts'
 
 const scratch = matchScratch()
@@ -87,31 +87,39 @@ export function replaceAction(c: FlowContext, act: number, fresh: number): void 
   freeAction(a, c.actions, kindOf(m, fresh), fresh)
 }
 
-/** Puts a new flow with the same match and actions in the place of `flow`, if that is still in its table. */
+/** Puts a new flow with the same match and actions in the place of `flow`, if that is in its table. */
 function remake(c: FlowContext, flow: number): void {
-  const { a } = c
-  const { m } = a
-  if ((load(m, (flow + FLOW_FLAGS) >> 2) & FLOW_F_DELETED) !== 0) return
+  const { m } = c.a
+  if ((load(m, (flow + FLOW_FLAGS) >> 2) & FLOW_F_OFFLOADED) === 0) return // deleted; or its maker notices
   unpack(m, flow, scratch)
   scratch.maskFlags = m[(m[(flow + FLOW_MASK) >> 2] + MASK_FLAGS) >> 2]
   pack(scratch)
+  for (let joined: Joined = STALE; joined === STALE; ) joined = tryRemake(c, flow)
+}
+
+function tryRemake(c: FlowContext, flow: number): Joined {
+  const { a } = c
+  const { m } = a
   const direction = m[(flow + FLOW_FLAGS) >> 2] & (FLOW_F_INGRESS | FLOW_F_EGRESS)
   const fresh = tryAgain(() => {
     const n = bindAgain(a, flow)
     return makeFlow(c, scratch, acts, n, direction, m[(flow + FLOW_CLS_FLAGS) >> 2], m[(flow + FLOW_CLASSID) >> 2])
   })
+  let joined: Joined
   try {
-    if (join(a, m[(flow + FLOW_PRIO) >> 2], fresh, scratch, m[(flow + FLOW_HANDLE) >> 2] >>> 0, flow) === AGAIN) {
-      failFlow(a, fresh, undefined) // deleted meanwhile
-      return
-    }
+    joined = join(a, m[(flow + FLOW_PRIO) >> 2], fresh, scratch, m[(flow + FLOW_HANDLE) >> 2] >>> 0, flow)
   } catch (e) {
     failFlow(a, fresh, e)
     throw e
   }
+  if (joined !== DONE) {
+    failFlow(a, fresh, undefined)
+    return joined
+  }
   bumpGeneration(a)
   finishFlow(a, fresh)
   putFlow(a, flow)
+  return joined
 }
 
 /** One more reference to each action of a flow that is held. */

@@ -165,7 +165,9 @@ export function delAction(c: FlowContext, d: DataView, reply: Reply): void {
     lockKind(c.a.m, kind)
     const bound = c.a.m[(acts[i] + ACT_BINDCNT) >> 2] !== 0
     const again = acts.indexOf(acts[i]) < i
-    if (!bound && !refused && !again) c.a.m[(acts[i] + ACT_REFCNT) >> 2]-- // ours is still there: never the last
+    // Ours is still there. Without another reference it was a filter's, which has gone meanwhile.
+    const own = c.a.m[(acts[i] + ACT_REFCNT) >> 2] > 1
+    if (own && !bound && !refused && !again) c.a.m[(acts[i] + ACT_REFCNT) >> 2]--
     unlockKind(c.a.m, kind)
     if (bound) refused = true
   }

@@ -38,7 +38,7 @@ import { ACTIONS_MAX } from './compile.ts'
 import { bumpGeneration, type FlowContext } from './context.ts'
 import { extraOf, FLOWER, fillFilter, type Reply } from './filter_message.ts'
 import { failFlow, finishFlow, makeFlow, putFlow } from './flow.ts'
-import { AGAIN, join, leave, leaveAll, takeFlow } from './flow_table.ts'
+import { DONE, type Joined, join, leave, leaveAll, STALE, takeFlow } from './flow_table.ts'
 import { findHook, type Hook } from './hook.ts'
 import { type MatchScratch, matchScratch, pack } from './match_scratch.ts'
 import { addPrio, findPrio, nextPrio, notFound, putPrio, unlinkEmptyPrio, unlinkPrio } from './prio.ts'
@@ -138,7 +138,14 @@ export function newFilter(c: FlowContext, d: DataView, reply: (m: Uint8Array) =>
         flow = tryAgain(() => parseFlow(c, r, prio))
         if (told) Refcount.get(c.a.m, (flow + FLOW_REFCNT) >> 2)
       }
-      done = enter(c, r, prio, flow, old)
+      const joined = enter(c, r, prio, flow, old)
+      done = joined === DONE
+      if (joined === STALE) {
+        failFlow(c.a, flow, undefined)
+        if (told) putFlow(c.a, flow)
+        flow = 0
+      }
+      if (!done && made && unlinkEmptyPrio(c.a.m, prio)) putPrio(c.a, prio, events)
     } catch (e) {
       if (flow !== 0) failFlow(c.a, flow, e)
       if (flow !== 0 && told) putFlow(c.a, flow)
@@ -237,13 +244,14 @@ function checkTemplate(c: FlowContext, prio: number): void {
   }
 }
 
-/** Puts the flow into the prio, in the place of `old`; false: look again. Afterwards packets meet it. */
-function enter(c: FlowContext, r: Request, prio: number, flow: number, old: number): boolean {
-  if (join(c.a, prio, flow, scratch, r.handle, old) === AGAIN) return false
+/** Puts the flow into the prio, in the place of `old`. When it is DONE packets meet it. */
+function enter(c: FlowContext, r: Request, prio: number, flow: number, old: number): Joined {
+  const joined = join(c.a, prio, flow, scratch, r.handle, old)
+  if (joined !== DONE) return joined
   bumpGeneration(c.a)
   finishFlow(c.a, flow)
   if (old !== 0) putFlow(c.a, old) // the tables' reference
-  return true
+  return joined
 }
 
 /** RTM_DELTFILTER: one filter, all of a pref, all of a chain. */

@@ -150,12 +150,23 @@ const addItem = (tun: number, dev: number): void => {
   items.push({ tun, dev })
 }
 
+/** ACT_GENERATION of the actions of the flow that this thread made last, before it looked at them. */
 const generations = new Int32Array(ACTIONS_MAX)
 
 /**
- * Makes the flow known to its actions: from now on a replacement of one makes the flow anew. One that came while the
- * flow was made is noticed here: EAGAIN.
+ * Has an action of the flow, which this thread made last, been replaced since? It is asked when the flow is about to
+ * join, with FLOW_F_OFFLOADED set: a replacement bumps the generation first and looks at that flag afterwards, so either
+ * it sees the flow and makes it anew, or the flow's maker sees the replacement here.
  */
+export function isStale(m: Int32Array, flow: number): boolean {
+  const n = m[(flow + FLOW_NACTIONS) >> 2]
+  for (let i = 0; i < n; i++) {
+    if (load(m, (actionOf(m, flow, i) + ACT_GENERATION) >> 2) !== generations[i]) return true
+  }
+  return false
+}
+
+/** Makes the flow known to its actions: from now on a replacement of one finds it. EAGAIN when one came meanwhile. */
 function noteUses(a: Arena, flow: number, acts: Int32Array, n: number, p: Programs): void {
   const { m } = a
   for (let i = 0; i < n; i++) {

@@ -20,6 +20,7 @@ import {
 import { and, load, or } from '../sync/atomic.ts'
 import * as Refcount from '../sync/refcount.ts'
 import { EEXIST, EINVAL, ENOSPC, NetlinkError } from '../wire/netlink_error.ts'
+import { isStale } from './flow.ts'
 import { idrAlloc, idrFind, idrInsert, idrNext, idrRemove, idrReplace } from './idr.ts'
 import { addMaskLocked, findMaskLocked, removeMaskLocked } from './mask.ts'
 import { tableFind, tableInsert, tableInsertBefore, tableRemove, tableReplace } from './mask_table.ts'
@@ -28,7 +29,10 @@ import { handlesOf, isDeleted, lockChain, lockPrio, unlockChain, unlockPrio } fr
 
 /** join: the prio is being deleted, or the flow to be replaced is, or the handle was taken meanwhile: look again. */
 export const AGAIN = 'again'
+/** join: an action of the flow was replaced meanwhile: make another flow. */
+export const STALE = 'stale'
 export const DONE = 'done'
+export type Joined = typeof AGAIN | typeof STALE | typeof DONE
 
 const AUTO_HANDLE_MAX = 0x7fffffff
 const NO_MASK = 'no mask'
@@ -38,17 +42,10 @@ const NO_MASK = 'no mask'
  * place of that flow, which leaves; the caller puts it. EEXIST when another flow matches the same packets, EINVAL when
  * `old` has another mask, ENOSPC, MemoryError: then the prio is as it was.
  */
-export function join(
-  a: Arena,
-  prio: number,
-  flow: number,
-  s: MatchScratch,
-  handle: number,
-  old: number,
-): typeof AGAIN | typeof DONE {
+export function join(a: Arena, prio: number, flow: number, s: MatchScratch, handle: number, old: number): Joined {
   const { m } = a
   lockPrio(m, prio)
-  let result: typeof AGAIN | typeof DONE | typeof NO_MASK
+  let result: Joined | typeof NO_MASK
   try {
     result = tryJoin(a, prio, flow, s, handle, old, false)
   } finally {
@@ -59,7 +56,7 @@ export function join(
   lockChain(m, chain)
   lockPrio(m, prio)
   try {
-    return tryJoin(a, prio, flow, s, handle, old, true) as typeof AGAIN | typeof DONE
+    return tryJoin(a, prio, flow, s, handle, old, true) as Joined
   } finally {
     unlockPrio(m, prio)
     unlockChain(m, chain)
@@ -74,7 +71,7 @@ function tryJoin(
   handle: number,
   old: number,
   withChain: boolean,
-): typeof AGAIN | typeof DONE | typeof NO_MASK {
+): Joined | typeof NO_MASK {
   const { m } = a
   if (isDeleted(m, prio)) return AGAIN
   let mask = findMaskLocked(m, prio, s)
@@ -85,18 +82,32 @@ function tryJoin(
   try {
     m[(flow + FLOW_MASK) >> 2] = mask
     m[(flow + FLOW_PRIO) >> 2] = prio
-    return old === 0 ? add(a, prio, mask, flow, handle) : replace(a, prio, mask, flow, old)
+    const result = old === 0 ? add(a, prio, mask, flow, handle) : replace(a, prio, mask, flow, old)
+    if (made && result !== DONE) removeMaskLocked(a, mask)
+    return result
   } catch (e) {
     if (made) removeMaskLocked(a, mask)
     throw e
   }
 }
 
-function add(a: Arena, prio: number, mask: number, flow: number, handle: number): typeof AGAIN | typeof DONE {
+/** The last look before a flow joins: false when it must not. */
+function offload(m: Int32Array, flow: number): boolean {
+  or(m, (flow + FLOW_FLAGS) >> 2, FLOW_F_OFFLOADED)
+  if (!isStale(m, flow)) return true
+  and(m, (flow + FLOW_FLAGS) >> 2, ~FLOW_F_OFFLOADED)
+  return false
+}
+
+function add(a: Arena, prio: number, mask: number, flow: number, handle: number): Joined {
   const { m } = a
   if (tableFind(m, mask, flow) !== 0) throw new NetlinkError(EEXIST)
+  if (!offload(m, flow)) return STALE
   if (handle !== 0) {
-    if (!idrInsert(a, handlesOf(prio), handle, flow)) return AGAIN
+    if (!idrInsert(a, handlesOf(prio), handle, flow)) {
+      and(m, (flow + FLOW_FLAGS) >> 2, ~FLOW_F_OFFLOADED)
+      return AGAIN
+    }
   } else {
     handle = idrAlloc(a, handlesOf(prio), 1, flow)
     if (handle < 0 || handle > AUTO_HANDLE_MAX) {
@@ -105,7 +116,6 @@ function add(a: Arena, prio: number, mask: number, flow: number, handle: number)
     }
   }
   m[(flow + FLOW_HANDLE) >> 2] = handle
-  or(m, (flow + FLOW_FLAGS) >> 2, FLOW_F_OFFLOADED)
   try {
     tableInsert(a, mask, flow)
   } catch (e) {
@@ -116,12 +126,12 @@ function add(a: Arena, prio: number, mask: number, flow: number, handle: number)
   return DONE
 }
 
-function replace(a: Arena, prio: number, mask: number, flow: number, old: number): typeof AGAIN | typeof DONE {
+function replace(a: Arena, prio: number, mask: number, flow: number, old: number): Joined {
   const { m } = a
-  if ((load(m, (old + FLOW_FLAGS) >> 2) & FLOW_F_DELETED) !== 0) return AGAIN
+  if ((load(m, (old + FLOW_FLAGS) >> 2) & FLOW_F_OFFLOADED) === 0) return AGAIN // deleted, or not in yet
+  if (!offload(m, flow)) return STALE
   const same = tableFind(m, mask, flow)
   m[(flow + FLOW_HANDLE) >> 2] = m[(old + FLOW_HANDLE) >> 2]
-  or(m, (flow + FLOW_FLAGS) >> 2, FLOW_F_OFFLOADED)
   if (same === old) tableReplace(m, mask, old, flow)
   else {
     if (same === 0) tableInsert(a, mask, flow)
