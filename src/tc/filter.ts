@@ -5,10 +5,7 @@
 // with less in it.
 
 import {
-  attrString,
-  msgFlags,
   msgLen,
-  msgType,
   NLM_F_ACK,
   NLM_F_CREATE,
   NLM_F_DUMP,
@@ -20,8 +17,6 @@ import {
 } from '../wire/netlink.ts'
 import {
   filterInfo,
-  infoPref,
-  infoProtocol,
   RTM_DELCHAIN,
   RTM_DELTFILTER,
   RTM_GETCHAIN,
@@ -29,9 +24,6 @@ import {
   RTM_GETTFILTER,
   RTM_NEWCHAIN,
   RTM_NEWTFILTER,
-  TC_H_CLSACT,
-  TC_H_MIN_EGRESS,
-  TC_H_MIN_INGRESS,
   TC_H_ROOT,
   TCA_CHAIN,
   TCA_DUMP_FLAGS,
@@ -40,26 +32,17 @@ import {
   TCA_EXT_WARN_MSG,
   TCA_INGRESS_BLOCK,
   TCA_KIND,
-  TCA_OPTIONS,
-  TCA_STATS2,
   TCM_IFINDEX_MAGIC_BLOCK,
   TCMSG_ATTRS,
-  tcmBlockIndex,
-  tcmHandle,
-  tcmIfindex,
-  tcmInfo,
-  tcmParent,
   tcmsg,
 } from '../wire/tcm.ts'
 import { type Args, isPrefix } from './args.ts'
 import { classifier } from './classifier.ts'
 import type { Command, ParseContext, Refused } from './command.ts'
-import { formatClassid, parseClassid } from './handle_text.ts'
+import { EGRESS, EVERY_FILTER, type FilterFilter, INGRESS, printFilter } from './filter_print.ts'
+import { parseClassid } from './handle_text.ts'
 import { LanguageError } from './language_error.ts'
-import type { Printer } from './printer.ts'
-import { formatProtocol, parseProtocol } from './protocol_text.ts'
-import { printDevice } from './qdisc.ts'
-import { printStats2 } from './stats_text.ts'
+import { parseProtocol } from './protocol_text.ts'
 import { usage } from './usage.ts'
 
 const FILTER_HELP =
@@ -67,8 +50,6 @@ const FILTER_HELP =
 const CHAIN_HELP =
   'tc chain { add | delete | get | show } { dev DEV { ingress | egress | parent ID } | block N } [ chain N ]'
 
-const INGRESS = ((TC_H_CLSACT & 0xffff0000) | TC_H_MIN_INGRESS) >>> 0
-const EGRESS = ((TC_H_CLSACT & 0xffff0000) | TC_H_MIN_EGRESS) >>> 0
 const ETH_P_ALL = 3
 const TALKING: Refused = { line: 'We have an error talking to the kernel', exitCode: 2 }
 
@@ -301,6 +282,8 @@ function show(c: ParseContext, type: number): Command {
   return before ? { ...command, before } : command
 }
 
+const attrs = new Int32Array(TCA_EXT_WARN_MSG + 1)
+
 // A listing of a block that no qdisc has is refused by tc itself, after it looked through all qdiscs.
 function blockExists(c: ParseContext, index: number): NonNullable<Command['before']> {
   c.b.begin(RTM_GETQDISC, NLM_F_REQUEST | NLM_F_DUMP)
@@ -316,75 +299,4 @@ function blockExists(c: ParseContext, index: number): NonNullable<Command['befor
       if (!found) throw new LanguageError(`Cannot find block "${index}"`, 1, String(index), true)
     },
   }
-}
-
-/** What a listing is narrowed to, and therefore does not repeat; 0 (chain: -1) where it is not. */
-export interface FilterFilter {
-  readonly ifindex: number
-  readonly block: number
-  readonly parent: number
-  readonly protocol: number
-  readonly pref: number
-  readonly chain: number
-}
-
-export const EVERY_FILTER: FilterFilter = { ifindex: 0, block: 0, parent: 0, protocol: 0, pref: 0, chain: -1 }
-
-const attrs = new Int32Array(TCA_EXT_WARN_MSG + 1)
-
-/** Prints one RTM_*TFILTER or RTM_*CHAIN message (print_filter). */
-export function printFilter(m: Uint8Array, out: Printer, f: FilterFilter): void {
-  const d = viewOf(m)
-  const type = msgType(d)
-  const flags = msgFlags(d)
-  const filter = type === RTM_NEWTFILTER || type === RTM_DELTFILTER || type === RTM_GETTFILTER
-  parseAttrs(d, TCMSG_ATTRS, msgLen(d), attrs, TCA_EXT_WARN_MSG)
-  const kind = attrs[TCA_KIND] ? attrString(d, attrs[TCA_KIND]) : ''
-  const options = attrs[TCA_OPTIONS]
-  const stats = attrs[TCA_STATS2]
-  out.openObject()
-  if (type === RTM_DELTFILTER || type === RTM_DELCHAIN) out.bool('deleted', 'deleted ', true)
-  if ((type === RTM_NEWTFILTER || type === RTM_NEWCHAIN) && flags & NLM_F_CREATE) {
-    if (flags & NLM_F_EXCL) out.bool('added', 'added ', true)
-    else out.bool('replaced', 'replaced ', true)
-  }
-  out.text(filter ? 'filter ' : 'chain ')
-  printPlace(d, out, f)
-  const info = tcmInfo(d)
-  if (info && filter) {
-    const protocol = infoProtocol(info)
-    const pref = infoPref(info)
-    if (protocol && f.protocol !== protocol) out.str('protocol', 'protocol %s ', formatProtocol(protocol))
-    if (pref && f.pref !== pref) out.num('pref', 'pref %u ', pref)
-  }
-  if (kind) out.str('kind', '%s ', kind)
-  if (attrs[TCA_CHAIN]) {
-    const chain = d.getUint32(attrs[TCA_CHAIN], true)
-    if (f.chain !== chain) out.num('chain', 'chain %u ', chain)
-  }
-  if (kind && options) {
-    out.openObject('options')
-    classifier(kind).print(d, options, tcmHandle(d), infoProtocol(info), out)
-    out.closeObject()
-  }
-  out.nl()
-  if (out.stats && stats) {
-    printStats2(d, stats, out, ' ')
-    out.nl()
-  }
-  out.closeObject()
-}
-
-function printPlace(d: DataView, out: Printer, f: FilterFilter): void {
-  if (tcmIfindex(d) >>> 0 === TCM_IFINDEX_MAGIC_BLOCK) {
-    if (f.block !== tcmBlockIndex(d)) out.num('block', 'block %u ', tcmBlockIndex(d))
-    return
-  }
-  if (f.ifindex !== tcmIfindex(d)) printDevice(out, tcmIfindex(d))
-  const parent = tcmParent(d)
-  if (f.parent !== 0 && f.parent === parent) return
-  if (parent === TC_H_ROOT) out.bool('root', 'root ', true)
-  else if (parent === INGRESS) out.bool('ingress', 'ingress ', true)
-  else if (parent === EGRESS) out.bool('egress', 'egress ', true)
-  else out.str('parent', 'parent %s ', formatClassid(parent))
 }

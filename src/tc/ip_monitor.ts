@@ -7,9 +7,9 @@ import { RTM_DELNEIGH, RTM_GETNEIGH, RTM_NEWNEIGH } from '../wire/rtm_neigh.ts'
 import { AF_PACKET, RTM_DELROUTE, RTM_NEWROUTE } from '../wire/rtm_route.ts'
 import type { Command, ParseContext } from './command.ts'
 import { printAddr } from './ip_addr_show.ts'
-import { printLink } from './ip_link_show.ts'
+import { printLink } from './ip_link_print.ts'
 import { EVERY_NEIGH, printNeigh } from './ip_neigh.ts'
-import { printAnyRoute } from './ip_route_show.ts'
+import { EVERY_ROUTE, printRoute } from './ip_route_print.ts'
 import type { Printer } from './printer.ts'
 import { NOTHING, usage } from './usage.ts'
 
@@ -44,7 +44,7 @@ function printNews(m: Uint8Array, out: Printer, wanted: ReadonlySet<Family>): vo
   if ((type === RTM_NEWLINK || type === RTM_DELLINK) && wanted.has('link')) printLink(m, out, true, false, AF_PACKET)
   else if ((type === RTM_NEWADDR || type === RTM_DELADDR) && wanted.has('address'))
     printAddr(m, out, { oneline: true, brief: false })
-  else if ((type === RTM_NEWROUTE || type === RTM_DELROUTE) && wanted.has('route')) printAnyRoute(m, out)
+  else if ((type === RTM_NEWROUTE || type === RTM_DELROUTE) && wanted.has('route')) printRoute(m, out, EVERY_ROUTE)
   else if ((type === RTM_NEWNEIGH || type === RTM_DELNEIGH || type === RTM_GETNEIGH) && wanted.has('neigh'))
     printNeigh(m, out, EVERY_NEIGH)
 }

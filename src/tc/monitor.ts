@@ -5,7 +5,7 @@ import { RTM_DELACTION, RTM_GETACTION, RTM_NEWACTION } from '../wire/tca_action.
 import { RTM_DELCHAIN, RTM_DELQDISC, RTM_DELTFILTER, RTM_NEWCHAIN, RTM_NEWQDISC, RTM_NEWTFILTER } from '../wire/tcm.ts'
 import { printActions } from './actions.ts'
 import type { Command, ParseContext } from './command.ts'
-import { EVERY_FILTER, printFilter } from './filter.ts'
+import { EVERY_FILTER, printFilter } from './filter_print.ts'
 import type { Printer } from './printer.ts'
 import { EVERY_QDISC, printQdisc } from './qdisc.ts'
 import { NOTHING, usage } from './usage.ts'
