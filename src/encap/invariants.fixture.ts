@@ -25,6 +25,15 @@ const entriesOf = (a: Arena): number[] => {
   return all
 }
 
+/** Every flow that is attached to something. */
+export function attachedFlows(a: Arena): number[] {
+  const flows = new Set<number>()
+  for (const e of entriesOf(a))
+    for (let item = first(a, e + E.ENTRY_FLOWS); item !== 0; item = next(a, item, E.ITEM_LINK))
+      flows.add(a.m[(item + E.ITEM_FLOW) >> 2])
+  return [...flows]
+}
+
 /** What is wrong with these flows and with everything that encap/ has. `flows`: all that are attached. */
 export function violations(a: Arena, flows: readonly number[]): string[] {
   const wrong: string[] = []
