@@ -11,7 +11,7 @@ const dir = mkdtempSync(join(tmpdir(), 'flowerbed-packets-'))
 afterAll(() => rmSync(dir, { recursive: true }))
 
 /** Captures of which each packet's one byte is its number, at the microseconds given. */
-function open(captures: number[][], start = 0, quiet = 0, pcapng = false) {
+function open(captures: number[][], start = 0, quiet = 0, pcapng = false, longest?: number) {
   const memory = new Uint8Array(captures.length * WINDOW)
   return {
     memory,
@@ -29,6 +29,7 @@ function open(captures: number[][], start = 0, quiet = 0, pcapng = false) {
       }),
       start,
       quiet,
+      longest,
     ),
   }
 }
@@ -87,6 +88,12 @@ describe('order', () => {
 
 test('never sooner than the quiet time after the one before, also when the capture goes back in time', () => {
   expect(all(open([[100, 101, 110, 105, 300]], 0, 4000)).map((x) => x[2])).toEqual([0, 4, 10, 14, 200])
+})
+
+test('a pause longer than the longest is that long, and what comes later keeps its distance', () => {
+  expect(all(open([[0, 5, 9005, 9015], [4010]], 0, 0, false, 1_000_000)).map((x) => x[2])).toEqual([
+    0, 5, 1005, 2005, 2015,
+  ])
 })
 
 test('nothing at or behind the bound is described', () => {

@@ -2,7 +2,8 @@
 //
 // A capture is read in batches into its own window of the arena. A run is as many packets of one capture as come
 // before the next packet of every other; with one capture, that is a whole batch. Each packet's virtual time is its
-// distance from the first packet of all, but never less than the quiet time after the one before.
+// distance from the first packet of all, but never less than the quiet time after the one before. Captures put together
+// from others have pauses of years; where nothing waits for a moment, a pause counts as `longest` at most.
 import { BATCH, type Capture } from '../port/capture/capture.ts'
 
 interface Source {
@@ -26,12 +27,21 @@ export class Packets {
   readonly #sources: Source[]
   readonly #start: number
   readonly #quiet: number
+  readonly #longest: number
+  /** What the pauses that were shortened have taken off all later times. */
+  #skipped = 0
   #last = Number.NEGATIVE_INFINITY
 
-  /** `start`, `quiet`: virtual time of the first packet, and pause after each, nanoseconds. */
-  constructor(captures: readonly { port: number; capture: Capture; window: number }[], start: number, quiet: number) {
+  /** `start`, `quiet`, `longest`: virtual time of the first packet, least and longest pause after each, nanoseconds. */
+  constructor(
+    captures: readonly { port: number; capture: Capture; window: number }[],
+    start: number,
+    quiet: number,
+    longest = Number.POSITIVE_INFINITY,
+  ) {
     this.#start = start
     this.#quiet = quiet
+    this.#longest = longest
     this.#sources = captures.map((c) => ({ ...c, at: 0, n: 0, shift: 0 }))
     for (const s of this.#sources) this.#refill(s)
     const first = this.#sources.filter((s) => s.n > 0)
@@ -80,7 +90,11 @@ export class Packets {
     for (; i < s.n && n < most; i++) {
       const t = time[i] + s.shift
       if (n > 0 && (t > bound || (t === bound && boundPort < s.port))) break
-      const virtual = Math.max(t, last + this.#quiet, this.#start)
+      let virtual = Math.max(t - this.#skipped, last + this.#quiet, this.#start)
+      if (virtual - last > this.#longest && last > Number.NEGATIVE_INFINITY) {
+        this.#skipped += virtual - last - this.#longest
+        virtual = last + this.#longest
+      }
       if (virtual >= before) break
       this.address[n] = s.window + offset[i]
       this.length[n] = length[i]

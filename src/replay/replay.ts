@@ -55,6 +55,9 @@ interface Run {
   now: number
 }
 
+/** An hour: no state of the switch lasts longer than that by itself. */
+const LONGEST_PAUSE = 3600e9
+
 /** Runs the scenario to its end. */
 export async function replay(scenario: Scenario, options: ReplayOptions = {}): Promise<ReplayResult> {
   for (const step of [...scenario.steps, ...scenario.after]) if (step.moment !== null) checkGrammar(step)
@@ -89,7 +92,9 @@ export async function replay(scenario: Scenario, options: ReplayOptions = {}): P
     })
     for (const step of scenario.steps) if (step.moment === null) runStep(run, step)
     const start = scenario.startMs * 1e6
-    await drive(run, new Packets(sources, start, scenario.quietMs * 1e6), captures, start)
+    const timed = scenario.steps.some((s) => s.moment !== null && s.moment.kind !== 'packet')
+    const longest = timed ? Number.POSITIVE_INFINITY : LONGEST_PAUSE
+    await drive(run, new Packets(sources, start, scenario.quietMs * 1e6, longest), captures, start)
     for (const step of scenario.after) runStep(run, step)
     const result: ReplayResult = {
       summary: summarize(
