@@ -71,7 +71,20 @@ function tcp(pseudo: Bytes, sport: number, dport: number, flags: number, data: B
   return transport(
     pseudo,
     TCP,
-    [...be16(sport), ...be16(dport), ...be32(1), ...be32(0), 0x50, flags, ...be16(64240), 0, 0, 0, 0, ...data],
+    [
+      ...be16(sport),
+      ...be16(dport),
+      ...be32(flags & 2 ? 1 : 2),
+      ...be32(flags & 0x10 ? 2 : 0),
+      0x50,
+      flags,
+      ...be16(64240),
+      0,
+      0,
+      0,
+      0,
+      ...data,
+    ],
     16,
   )
 }
@@ -164,7 +177,7 @@ const h12 = host(0x0c)
 function first(): Record<string, Uint8Array> {
   const [h21, h22, h23, h24] = [0x15, 0x16, 0x17, 0x18].map(host)
   const ours: [number, Bytes][] = []
-  for (let i = 0; i < 4; i++) ours.push([i * 10, udp4(h11, h21, 5000 + i, 53, text(`question ${i}`))])
+  for (let i = 0; i < 4; i++) ours.push([i * 10, udp4(h11, h21, 5000 + i, 4040, text(`question ${i}`))])
   for (let i = 0; i < 3; i++) ours.push([i * 10 + 4, udp6(h12, h24, 6000, 4242, text(`over IPv6, part ${i}`))])
   ours.push([40, tcp4(h12, h21, 40000, 80, 0x02)])
   ours.push([44, tcp4(h12, h21, 40000, 80, 0x10)])
@@ -175,10 +188,10 @@ function first(): Record<string, Uint8Array> {
   ours.push([110, udp4(h11, h22, 5100, 7, text('resolved by now'))])
   ours.sort((a, b) => a[0] - b[0])
   const theirs: [number, Bytes][] = [
-    [15, vxlan(endpoint(2), p1, 100, udp4(h21, h11, 53, 5000, text('answer 0')))],
-    [25, vxlan(endpoint(2), p1, 100, udp4(h21, h11, 53, 5001, text('answer 1')))],
+    [15, vxlan(endpoint(2), p1, 100, udp4(h21, h11, 4040, 5000, text('answer 0')))],
+    [25, vxlan(endpoint(2), p1, 100, udp4(h21, h11, 4040, 5001, text('answer 1')))],
     [42, vxlan(endpoint(2), p1, 100, tcp4(h21, h12, 80, 40000, 0x12))],
-    [55, vxlan(endpoint(2), p1, 999, udp4(h21, h11, 53, 5001, text('of nobody')))],
+    [55, vxlan(endpoint(2), p1, 999, udp4(h21, h11, 4040, 5001, text('of nobody')))],
     [75, arpReply(endpoint(3), p1)],
   ]
   return { 'first/in-p0.pcap': classicBytes(at(ours)), 'first/in-p1.pcap': classicBytes(at(theirs)) }
@@ -188,7 +201,7 @@ function first(): Record<string, Uint8Array> {
 function neighbourGoes(): Record<string, Uint8Array> {
   const packets: [number, Bytes][] = Array.from({ length: 20 }, (_, i) => [
     i * 100,
-    udp4(h11, host(0x15), 5000, 53, text(`packet ${i}`)),
+    udp4(h11, host(0x15), 5000, 4040, text(`packet ${i}`)),
   ])
   return { 'neigh-goes-and-comes/in-p0.pcapng': pcapngBytes(at(packets)) }
 }
