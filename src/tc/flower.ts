@@ -6,9 +6,9 @@ import { attrLen, type Builder } from '../wire/netlink.ts'
 import { TCA_FLOWER_ACT } from '../wire/tca_flower.ts'
 import { infoProtocol, TCA_OPTIONS, tcmInfo, tcmParent } from '../wire/tcm.ts'
 import { parseActionList, printActionList } from './action_list.ts'
-import { type Args, isPrefix } from './args.ts'
+import type { Args } from './args.ts'
 import type { Classifier } from './classifier.ts'
-import { LanguageError, refusedBy } from './language_error.ts'
+import { refusedBy } from './language_error.ts'
 import type { Printer } from './printer.ts'
 
 const TCM_HANDLE = 24
@@ -23,18 +23,6 @@ function parseActions(args: Args, b: Builder): void {
 
 const printActions = (d: DataView, o: number, out: Printer): void => printActionList(d, o, out, 0, true)
 
-// Keys of tc 6.1 that the catalogue may not have: refused by name, not as if they were nonsense.
-const KEYS = [
-  ...['ct_state', 'ct_zone', 'ct_mark', 'ct_label', 'mpls', 'mpls_label', 'mpls_tc', 'mpls_bos', 'mpls_ttl'],
-  ...['pppoe_sid', 'ppp_proto', 'l2tpv3_sid', 'geneve_opts', 'vxlan_opts', 'erspan_opts', 'gtp_opts'],
-]
-
-function unsupported(e: unknown): unknown {
-  if (!(e instanceof LanguageError) || e.word === undefined || !e.message.startsWith('What is')) return e
-  const word = e.word
-  return KEYS.some((k) => isPrefix(word, k)) ? new LanguageError(`Flower key "${word}" is not supported`, 1, word) : e
-}
-
 export const flower: Classifier = {
   parse(args, b, handle) {
     if (handle) {
@@ -43,11 +31,7 @@ export const flower: Classifier = {
       b.d.setUint32(TCM_HANDLE, h, true)
     }
     const options = b.nest(TCA_OPTIONS)
-    try {
-      parseFlower(args, b, flowerContext(infoProtocol(tcmInfo(b.d)), tcmParent(b.d)), parseActions)
-    } catch (e) {
-      throw unsupported(e)
-    }
+    parseFlower(args, b, flowerContext(infoProtocol(tcmInfo(b.d)), tcmParent(b.d)), parseActions)
     b.nestEnd(options)
   },
 
