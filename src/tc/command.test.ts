@@ -95,7 +95,7 @@ describe('parseCommand', () => {
   it('refuses by name what tc has and the switch has not', () => {
     const lines = [
       'tc qdisc add dev p0 root netem',
-      'tc filter add dev p0 ingress flower gtp_opts 1',
+      'tc filter add dev p0 ingress flower action ife decode',
       'ip route add 1.1.1.1 nhid 5',
     ]
     for (const line of lines) expect(refusal(() => parse(line)).message).toMatch(/is not supported/)
