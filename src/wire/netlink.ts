@@ -190,7 +190,10 @@ export class Builder {
     d.setUint32(12, pid, true)
   }
 
-  /** Closes the message: sets nlmsg_len and gives back a copy of it. */
+  /**
+   * Closes the message: sets nlmsg_len and gives back a copy of it. Copies share buffers: who posts one to another
+   * thread posts `slice()`, or the whole slab travels.
+   */
   end(): Uint8Array {
     const n = this.at
     this.d.setUint32(0, n, true)
