@@ -88,7 +88,7 @@ function learn(h: HostState, o: number, at: number, dev: number, tip: Uint8Array
     if (request && addressType(a, AF_INET, tip) === RTN_LOCAL) answer()
     return
   }
-  if (request && inputRoute4(h, sip, tip, dev) === 'local') {
+  if (request && inputRoute4(h, sip, tip) === 'local') {
     // neigh_event_ns: who asks for us will hear from us.
     const n = neighGet(a, AF_INET, sip, dev, now)
     if (n === 0) return

@@ -439,6 +439,69 @@ describe('packets for the host', () => {
     expect(w.drops()).toEqual({ otherhost: 2 })
   })
 
+  // What a Linux kernel did with each of these, sent to it through a veth: 1 decapsulated, 0 not; and its answer.
+  describe('IPv6 headers between the outer header and UDP, as a kernel takes them', () => {
+    const u = P.vxlan(P.udp({ to: '02:02:02:02:02:02' }), 5, { ...v6, checksum: true }).subarray(54)
+    const tlv = (...o: number[]): Uint8Array => Uint8Array.of(...o)
+    const join = (...parts: Uint8Array[]): Uint8Array => Uint8Array.from(parts.flatMap((x) => [...x]))
+    const pad = [1, 4, 0, 0, 0, 0]
+    const cases: [string, number, Uint8Array, number, string?][] = [
+      ['hop-by-hop', 0, tlv(17, 0, ...pad), 1],
+      ['destination', 60, tlv(17, 0, ...pad), 1],
+      ['destination twice', 60, tlv(60, 0, ...pad, 17, 0, ...pad), 1],
+      ['destination, unknown option 0x80', 60, tlv(17, 0, 0x80, 4, 0, 0, 0, 0), 0, 'icmp6 4/2 rest 42'],
+      ['destination, unknown option 0x40', 60, tlv(17, 0, 0x40, 4, 0, 0, 0, 0), 0],
+      ['destination, unknown option 0x1e', 60, tlv(17, 0, 0x1e, 4, 0, 0, 0, 0), 1],
+      ['destination, padding that is not zero', 60, tlv(17, 0, 1, 4, 0, 0, 9, 0), 0],
+      ['routing, nothing left', 43, tlv(17, 0, 0, 0, 0, 0, 0, 0), 1],
+      [
+        'routing of type 0, one left',
+        43,
+        tlv(17, 2, 0, 1, 0, 0, 0, 0, ...new Array(16).fill(0xfd)),
+        0,
+        'icmp6 4/0 rest 42',
+      ],
+      ['routing of type 4, one left', 43, tlv(17, 0, 4, 1, 0, 0, 0, 0), 0],
+      ['atomic fragment', 44, tlv(17, 0, 0, 0, 0, 0, 0, 7), 1],
+      ['hop-by-hop not first', 60, tlv(0, 0, ...pad, 17, 0, ...pad), 0, 'icmp6 4/1 rest 40'],
+      ['authentication', 51, tlv(17, 1, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0), 0, 'icmp6 4/1 rest 6'],
+    ]
+    test.each(cases)('%s', (_name, next, headers, decapsulated, answer) => {
+      const out = lines(w.receive('p1', P.ipFrame(next, join(headers, u), v6)))
+      expect(w.drops().otherhost ?? 0).toBe(decapsulated)
+      expect(out.map((x) => x.split('fd00:1::2 ')[1].replace(/ length.*/, ''))).toEqual(answer ? [answer] : [])
+    })
+
+    test('fragments: a length that cannot be, a first one without its headers', () => {
+      const frag = (...x: number[]): Uint8Array => Uint8Array.of(17, 0, 0, 1, 0, 0, 0, ...x)
+      const told = (payload: Uint8Array): string[] => lines(w.receive('p1', P.ipFrame(44, payload, v6)))
+      expect(told(join(frag(10), u.subarray(0, 33)))[0]).toContain('icmp6 4/0 rest 4')
+      expect(told(frag(11))[0]).toContain('icmp6 4/3 rest 0')
+      expect(told(join(frag(12), u.subarray(0, 32)))).toEqual([])
+      expect(told(join(Uint8Array.of(17, 0, 0, 32, 0, 0, 0, 12), u.subarray(32)))).toEqual([])
+      expect(w.drops().otherhost).toBe(1)
+    })
+
+    test('sources: our own and none at all are taken, a group is not; no route: the sender is told', () => {
+      for (const src of ['fd00:1::1', '::', 'ff02::5'])
+        w.receive('p1', P.vxlan(P.udp({ to: '02:02:02:02:02:02' }), 5, { ...v6, src, checksum: true }))
+      expect(w.drops()).toEqual({ otherhost: 2, ip_martian: 1 })
+      expect(lines(w.receive('p1', P.udp({ ...v6, dst: 'fd77::1' })))[0]).toContain('fd00:1::1 > fd00:1::2 icmp6 1/0')
+      expect(w.receive('p1', P.udp({ ...v6, dst: 'fd00:1::77' }))).toEqual([])
+      expect(w.receive('p1', P.udp({ ...v6, dport: 9, checksum: false })), 'zero checksum').toEqual([])
+    })
+  })
+
+  test('IPv4 sources, as a kernel takes them', () => {
+    const taken = (src: string): number => {
+      const before = w.drops().otherhost ?? 0
+      w.receive('p1', P.vxlan(P.udp({ to: '02:02:02:02:02:02' }), 5, { ...v4, src }))
+      return (w.drops().otherhost ?? 0) - before
+    }
+    expect(['240.1.1.1', '10.0.1.255', '0.1.2.3', '8.8.8.8'].map(taken)).toEqual([1, 1, 1, 1])
+    expect(['10.0.1.1', '0.0.0.0', '127.0.0.1', '224.0.0.9', '255.255.255.255'].map(taken)).toEqual([0, 0, 0, 0, 0])
+  })
+
   test('source routes are not accepted, other options are', () => {
     const inner = P.udp({ to: '02:02:02:02:02:02' })
     const plain = P.vxlan(inner, 5, v4)

@@ -101,8 +101,8 @@ export function icmp6Error(h: HostState, frame: Uint8Array, dev: number, type: n
   const linkLocal = src[0] === 0xfe && (src[1] & 0xc0) === 0x80
   const route = lookup(h.a, AF_INET6, src, { src: own ? dst : undefined, oif: linkLocal ? ifindex : 0 })
   if (route.errno !== 0) return
-  // The kernel gives more to wider prefixes: a quarter of a second an error for a /64 and wider on link.
-  const timeout = route.gateway === null ? RATELIMIT >> 2 : RATELIMIT >> 2
+  // Wider prefixes get more bandwidth: for a /64, four a second.
+  const timeout = RATELIMIT >> ((128 - route.length) >> 5)
   if (limited && !(netdevFlags(h.a, route.dev) & IFF_LOOPBACK) && !peerAllow(h, AF_INET6, src, timeout)) return
   const room = Ipv6.MIN_MTU - Ipv6.LEN - Icmp6.LEN
   const quoted = frame.subarray(ip, Math.min(frame.length, ip + room))

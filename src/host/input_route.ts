@@ -44,8 +44,8 @@ const isOwn4 = (h: HostState, src: Uint8Array): boolean => {
 /** 224.0.0.1: every host is a member. */
 const isJoined4 = (dst: Uint8Array): boolean => dst[0] === 224 && dst[1] === 0 && dst[2] === 0 && dst[3] === 1
 
-/** An IPv4 packet from `src` to `dst` that `dev` received. */
-export function inputRoute4(h: HostState, src: Uint8Array, dst: Uint8Array, dev: number): Fate {
+/** An IPv4 packet from `src` to `dst` that arrived from outside. */
+export function inputRoute4(h: HostState, src: Uint8Array, dst: Uint8Array): Fate {
   if (isMulticast(AF_INET, dst)) {
     if (!isJoined4(dst)) return 'ignored'
     const bad = isMulticast(AF_INET, src) || isLimitedBroadcast(AF_INET, src) || isLoopback(AF_INET, src)
@@ -56,7 +56,6 @@ export function inputRoute4(h: HostState, src: Uint8Array, dst: Uint8Array, dev:
     return !isZeronet(AF_INET, src) && isOwn4(h, src) ? 'martian' : 'broadcast'
   if (isZeronet(AF_INET, src) || isZeronet(AF_INET, dst)) return 'martian'
   if (isLoopback(AF_INET, dst) || isLoopback(AF_INET, src)) return 'martian'
-  void dev
   const type = typeOf(h, AF_INET, dst)
   if (type === RTN_BROADCAST) return isOwn4(h, src) ? 'martian' : 'broadcast'
   if (type === RTN_LOCAL) return isOwn4(h, src) ? 'martian' : 'local'

@@ -26,10 +26,14 @@ import * as Udp from '../wire/udp.ts'
 import { icmp6Error } from './icmp_error.ts'
 import { type Fate, inputRoute6 } from './input_route.ts'
 import { FATE_DROP } from './ip_input.ts'
+import { isCutInHeaders, walkHeaders } from './ip6_headers.ts'
 import { ndiscInput } from './ndisc.ts'
 import { defragIpv6 } from './reassembly.ts'
 import { frameOf, type HostState, setReceived, slotFor, view } from './state.ts'
 import { tcpReset } from './tcp_reset.ts'
+
+/** Code of a first fragment without all its headers (RFC 7112). */
+const ICMPV6_HDR_INCOMP = 3
 
 /** A packet of type IPv6 that `dev` received. The packet is taken. */
 export function ipv6Input(h: HostState, pkt: number, dev: number): void {
@@ -65,9 +69,10 @@ function end(h: HostState, pkt: number, reason: number): void {
 /** ip6_protocol_deliver_rcu: header after header, until one is for somebody. */
 function walk(h: HostState, frame: Uint8Array, pkt: number, dev: number, fate: Fate, routed: boolean): void {
   const d = view(frame)
-  const t = Ipv6.transport(d, Eth.LEN, frame.length)
-  if (t === null) {
+  const t = walkHeaders(d, Eth.LEN, frame.length)
+  if (t.what !== 'upper') {
     end(h, pkt, DROP_IP_OPTIONS)
+    if (t.what === 'problem') icmp6Error(h, frame, dev, Icmp6.ICMPV6_PARAMPROB, t.code, t.pointer)
     return
   }
   if (t.proto === Ipv6.NEXTHDR_FRAGMENT) {
@@ -79,7 +84,7 @@ function walk(h: HostState, frame: Uint8Array, pkt: number, dev: number, fate: F
       udp(h, frame, t.at, dev, fate, pkt, routed)
       return
     case Ipv4.IPPROTO_TCP:
-      tcp(h, frame, t.at, dev, fate, pkt)
+      tcp(h, frame, t.at, fate, pkt)
       return
     case Ipv6.NEXTHDR_ICMP:
       icmp(h, frame, t.at, dev, pkt)
@@ -108,7 +113,7 @@ function fragment(
   dev: number,
   fate: Fate,
   routed: boolean,
-  t: Ipv6.Transport,
+  t: { at: number; pointer: number },
 ): void {
   const d = view(frame)
   if (t.at + Ipv6.FRAGMENT_LEN > frame.length) {
@@ -123,6 +128,12 @@ function fragment(
     out[t.pointer] = Ipv6.fragmentNext(d, t.at)
     Ipv6.setPayloadLength(view(out), Eth.LEN, out.length - Eth.LEN - Ipv6.LEN)
     walk(h, out, pkt, dev, fate, routed)
+    return
+  }
+  const first = Ipv6.fragmentOffset(d, t.at) === 0
+  if (first && isCutInHeaders(d, Ipv6.fragmentNext(d, t.at), t.at + Ipv6.FRAGMENT_LEN, frame.length)) {
+    end(h, pkt, DROP_FRAG_REASSEMBLY)
+    icmp6Error(h, frame, dev, Icmp6.ICMPV6_PARAMPROB, ICMPV6_HDR_INCOMP, 0)
     return
   }
   if (pkt !== 0) h.dp.release(pkt)
@@ -159,8 +170,9 @@ function udp(h: HostState, frame: Uint8Array, at: number, dev: number, fate: Fat
     return
   }
   const length = Udp.length(d, at)
+  // Without a socket that takes it a zero checksum is a wrong one.
   const right =
-    Udp.checksum(d, at) === 0 ||
+    Udp.checksum(d, at) !== 0 &&
     complement(pseudoSum(d, Eth.LEN, true, Ipv4.IPPROTO_UDP, length) + sum(d, at, length)) === 0
   end(h, pkt, right ? DROP_NO_SOCKET : DROP_UDP_CSUM)
   if (right && fate === 'local')
@@ -168,7 +180,7 @@ function udp(h: HostState, frame: Uint8Array, at: number, dev: number, fate: Fat
 }
 
 /** tcp_v6_rcv. */
-function tcp(h: HostState, frame: Uint8Array, at: number, dev: number, fate: Fate, pkt: number): void {
+function tcp(h: HostState, frame: Uint8Array, at: number, fate: Fate, pkt: number): void {
   const d = view(frame)
   const n = frame.length - at
   const ok =
@@ -176,7 +188,7 @@ function tcp(h: HostState, frame: Uint8Array, at: number, dev: number, fate: Fat
     Tcp.check(d, at, frame.length) &&
     complement(pseudoSum(d, Eth.LEN, true, Ipv4.IPPROTO_TCP, n) + sum(d, at, n)) === 0
   end(h, pkt, DROP_NO_SOCKET)
-  if (ok) tcpReset(h, frame, at, AF_INET6, dev)
+  if (ok) tcpReset(h, frame, at, AF_INET6)
 }
 
 /** icmpv6_rcv: neighbour discovery; echo requests are not answered here. */

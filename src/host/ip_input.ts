@@ -57,7 +57,7 @@ function optionsProblem(d: DataView, ip: number): number {
     }
     if (o + 2 > end) return o - ip
     const length = d.getUint8(o + 1)
-    if (length < 2 || o + length > end) return o + 1 - ip
+    if (length < 2 || o + length > end) return o - ip
     if (kind === IPOPT_LSRR || kind === IPOPT_SSRR) return -1
     o += length
   }
@@ -72,7 +72,7 @@ export function ipv4Input(h: HostState, pkt: number, dev: number): void {
   let d = view(frame)
   const ip = Eth.LEN
   const loopback = (netdevFlags(a, dev) & IFF_LOOPBACK) !== 0
-  const fate: Fate = routed || loopback ? 'local' : inputRoute4(h, Ipv4.src(d, ip), Ipv4.dst(d, ip), dev)
+  const fate: Fate = routed || loopback ? 'local' : inputRoute4(h, Ipv4.src(d, ip), Ipv4.dst(d, ip))
   const ended = FATE_DROP[fate]
   if (ended !== undefined) {
     dp.drop(pkt, ended)
@@ -112,7 +112,7 @@ function deliver(h: HostState, frame: Uint8Array, dev: number, fate: Fate, pkt: 
       udp(h, frame, at, dev, fate, pkt)
       return
     case Ipv4.IPPROTO_TCP:
-      tcp(h, frame, at, dev, fate, pkt)
+      tcp(h, frame, at, fate, pkt)
       return
     case Ipv4.IPPROTO_GRE:
       gre(h, frame, at, dev, pkt)
@@ -172,14 +172,14 @@ function udp(h: HostState, frame: Uint8Array, at: number, dev: number, fate: Fat
 }
 
 /** tcp_v4_rcv. */
-function tcp(h: HostState, frame: Uint8Array, at: number, dev: number, fate: Fate, pkt: number): void {
+function tcp(h: HostState, frame: Uint8Array, at: number, fate: Fate, pkt: number): void {
   const d = view(frame)
   const ok =
     fate === 'local' &&
     Tcp.check(d, at, frame.length) &&
     complement(pseudoSum(d, Eth.LEN, false, Ipv4.IPPROTO_TCP, frame.length - at) + sum(d, at, frame.length - at)) === 0
   end(h, pkt, DROP_NO_SOCKET)
-  if (ok) tcpReset(h, frame, at, AF_INET, dev)
+  if (ok) tcpReset(h, frame, at, AF_INET)
 }
 
 /** gre_rcv of a host whose GRE devices did not want it: version 0, no routing, a right checksum, then "port unreachable". */

@@ -14,7 +14,7 @@ import { type HostState, slotFor, view } from './state.ts'
 const TTL = 64
 
 /** Answers the segment at `at` of a frame (its end is the end of the segment), right in its checksum, to an address of ours. */
-export function tcpReset(h: HostState, frame: Uint8Array, at: number, family: number, dev: number): void {
+export function tcpReset(h: HostState, frame: Uint8Array, at: number, family: number): void {
   const d = view(frame)
   const flags = Tcp.flags(d, at)
   if (flags & Tcp.FLAG_RST) return
@@ -22,7 +22,6 @@ export function tcpReset(h: HostState, frame: Uint8Array, at: number, family: nu
   const [from, to] = v6 ? [Ipv6.dst(d, Eth.LEN), Ipv6.src(d, Eth.LEN)] : [Ipv4.dst(d, Eth.LEN), Ipv4.src(d, Eth.LEN)]
   const route = lookup(h.a, family, to, { src: from })
   if (route.errno !== 0) return
-  void dev
   const payload = frame.length - at - Tcp.headerLength(d, at)
   const counted = payload + (flags & Tcp.FLAG_SYN ? 1 : 0) + (flags & Tcp.FLAG_FIN ? 1 : 0)
   const acked = (flags & Tcp.FLAG_ACK) !== 0
@@ -42,7 +41,7 @@ export function tcpReset(h: HostState, frame: Uint8Array, at: number, family: nu
     })
   else
     Ipv4.emit(o, Eth.LEN, {
-      tos: Ipv4.tos(d, Eth.LEN),
+      tos: Ipv4.tos(d, Eth.LEN) & 0xfc,
       totalLength: Ipv4.LEN + Tcp.LEN,
       id: 0,
       fragment: Ipv4.DF,

@@ -51,8 +51,9 @@ export const isMulticast = (family: number, a: Uint8Array): boolean =>
 export const isLimitedBroadcast = (family: number, a: Uint8Array): boolean =>
   family === AF_INET && (a[0] & a[1] & a[2] & a[3]) === 255
 
-/** 0.0.0.0/8, "this network" (RFC 1122 3.2.1.3). */
-export const isZeronet = (family: number, a: Uint8Array): boolean => family === AF_INET && a[0] === 0
+/** 0.0.0.0; the rest of 0.0.0.0/8 is like any other address (Linux 5.3 and later). */
+export const isZeronet = (family: number, a: Uint8Array): boolean =>
+  family === AF_INET && (a[0] | a[1] | a[2] | a[3]) === 0
 
 /** fe80::/10. */
 export const isLinkLocal = (family: number, a: Uint8Array): boolean =>

@@ -31,6 +31,7 @@ import {
   ROUTE_FLAGS,
   ROUTE_GATEWAY,
   ROUTE_GW_FAMILY,
+  ROUTE_LEN,
   ROUTE_MTU,
   ROUTE_OIF,
   ROUTE_PREFSRC,
@@ -39,6 +40,7 @@ import {
   ROUTE_TYPE,
 } from './fib.ts'
 import {
+  familyBits,
   ipv4Address,
   isAny,
   isLimitedBroadcast,
@@ -69,6 +71,8 @@ export interface Route {
   src: Uint8Array
   /** Largest IP packet this way: the route's mtu metric, or the device's MTU. */
   mtu: number
+  /** Prefix length of the route; that of an address when there was none to ask. */
+  length: number
 }
 
 export interface LookupOptions {
@@ -90,6 +94,7 @@ const failed = (errno: number, family: number, dst: Uint8Array, type = RTN_UNSPE
   nexthop: dst,
   src: NOWHERE,
   mtu: 0,
+  length: 0,
 })
 
 /** The route that applies, 0 without: local table, main, default; a throw route sends the search to the next table. */
@@ -137,6 +142,7 @@ function found(
     nexthop: gateway ?? dst,
     src,
     mtu: (r !== 0 && m[(r + ROUTE_MTU) >> 2]) || netdevMtu(a, dev),
+    length: r === 0 ? familyBits(family) : m[(r + ROUTE_LEN) >> 2],
   }
 }
 
