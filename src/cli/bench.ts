@@ -1,5 +1,5 @@
 // flowerbed bench: which cases, how often, and the results as a table or one JSON document.
-import { type EncapCase, encapBench } from '../bench/encap.ts'
+import { encapBench } from '../bench/encap.ts'
 import { commit, machine } from '../bench/machine.ts'
 import { pcapBench } from '../bench/pcap.ts'
 import { HEADER, machineText, type Result, row } from '../bench/result.ts'
@@ -22,6 +22,9 @@ const MASKS = ['1', '8', '32']
 /** Runs the command; 1 when an output was wrong. */
 export async function bench(suite: string, o: BenchCommand): Promise<number> {
   if (suite !== 'encap' && suite !== 'pcap') throw new UsageError(`bench ${suite}: no such suite (encap, pcap)`)
+  const sizes = (o.size ?? SIZES).map((s) => (s === 'imix' ? s : numbers('--size', [s], 64, 9000)[0]))
+  const flows = numbers('--flows', o.flows ?? FLOWS, 1, 1_000_000)
+  const masks = numbers('--masks', o.masks ?? MASKS, 1, 32)
   const on = machine()
   const at = commit()
   const results: Result[] = []
@@ -31,15 +34,13 @@ export async function bench(suite: string, o: BenchCommand): Promise<number> {
   }
   if (!o.json) process.stdout.write(`${machineText(on, at)}\n${HEADER}\n`)
   if (suite === 'encap') {
-    for (const flows of numbers('--flows', o.flows ?? FLOWS, 1, 1_000_000))
-      for (const masks of numbers('--masks', o.masks ?? MASKS, 1, 32)) {
-        const cases: EncapCase[] = (o.size ?? SIZES).map((s) => ({
-          size: s === 'imix' ? s : numbers('--size', [s], 64, 9000)[0],
-          flows,
-          masks,
-        }))
-        encapBench(cases, { runs: o.runs ?? 5, ms: o.ms ?? 200, mhz: on.mhz, done })
-      }
+    const options = { runs: o.runs ?? 5, ms: o.ms ?? 200, mhz: on.mhz, done }
+    for (const f of flows)
+      for (const m of masks)
+        encapBench(
+          sizes.map((size) => ({ size, flows: f, masks: m })),
+          options,
+        )
   } else await pcapBench({ packets: o.packets ?? 1_000_000, runs: o.runs ?? 3, mhz: on.mhz, done })
   if (o.json) process.stdout.write(`${JSON.stringify({ machine: on, commit: at, results }, null, 1)}\n`)
   return results.every((r) => r.verified) ? 0 : 1

@@ -113,12 +113,23 @@ describe('the same input gives the same output', () => {
   })
 })
 
+test('events have the moment at which they happened', async () => {
+  const events = join(out, 'events.json')
+  await replay(loadScenario(join(root, 'neigh-goes-and-comes')), { events })
+  const neighbours = readFileSync(events, 'utf8')
+    .trim()
+    .split('\n')
+    .map((l) => JSON.parse(l))
+    .filter((e) => e.event === 'neigh_state')
+  expect(neighbours.map((e) => e.time / 1e6)).toEqual([0, 450, 450, 750, 1100])
+})
+
 test('a neighbour that goes and comes: packets wait, then follow it', async () => {
   const { log, summary } = await run('neigh-goes-and-comes')
   expect(summary.packets).toMatchObject({ in: 20, dropped: 0 })
   expect(log.map((e) => [e.where, e.time / 1e6, e.failed])).toEqual([
-    ['rules.tc:11', 1550, ''],
-    ['rules.tc:12', 2500, ''],
+    ['rules.tc:10', 1550, ''],
+    ['rules.tc:11', 2500, ''],
   ])
   const dir = join(out, 'neigh-goes-and-comes')
   const window = new Uint8Array(1 << 20)

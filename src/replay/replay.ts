@@ -146,6 +146,7 @@ async function drive(run: Run, packets: Packets, captures: readonly Capture[], s
       run.traffic.inPackets[packets.port] += n
       for (let i = 0; i < n; i++) run.traffic.inBytes[packets.port] += packets.length[i]
       run.now = packets.time[n - 1]
+      sw.advance(run.now)
       run.events?.drain()
       options.progress?.(
         captures.reduce((sum, c) => sum + c.position, 0),
