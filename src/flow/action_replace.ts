@@ -42,7 +42,6 @@ import { forEachUserLocked } from './action_stats.ts'
 import { freeAction, kindOf, lockKind, unlockKind } from './action_table.ts'
 import { ACTIONS_MAX } from './compile.ts'
 import { bumpGeneration, type FlowContext } from './context.ts'
-import { tryAgain } from './filter.ts'
 import { unpack } from './filter_message.ts'
 import { actionOf, failFlow, finishFlow, makeFlow, putFlow } from './flow.ts'
 import { DONE, type Joined, join, STALE } from './flow_table.ts'
@@ -101,10 +100,9 @@ function tryRemake(c: FlowContext, flow: number): Joined {
   const { a } = c
   const { m } = a
   const direction = m[(flow + FLOW_FLAGS) >> 2] & (FLOW_F_INGRESS | FLOW_F_EGRESS)
-  const fresh = tryAgain(() => {
-    const n = bindAgain(a, flow)
-    return makeFlow(c, scratch, acts, n, direction, m[(flow + FLOW_CLS_FLAGS) >> 2], m[(flow + FLOW_CLASSID) >> 2])
-  })
+  const n = bindAgain(a, flow)
+  const clsFlags = m[(flow + FLOW_CLS_FLAGS) >> 2]
+  const fresh = makeFlow(c, scratch, acts, n, direction, clsFlags, m[(flow + FLOW_CLASSID) >> 2])
   let joined: Joined
   try {
     joined = join(a, m[(flow + FLOW_PRIO) >> 2], fresh, scratch, m[(flow + FLOW_HANDLE) >> 2] >>> 0, flow)

@@ -41,7 +41,9 @@ import {
   WORKER_COUNTERS,
 } from '../memory/layout/worker.ts'
 import { alloc, free, TAG_USER } from '../memory/pool.ts'
+import { cas, load } from '../sync/atomic.ts'
 import { TCA_ID_GACT } from '../wire/tca_action.ts'
+import { lockKind, unlockKind } from './action_table.ts'
 
 /** Calls `each` with the flow and the USER_F_* of every use. Holding the kind's lock. */
 export function forEachUserLocked(m: Int32Array, act: number, each: (flow: number, flags: number) => void): void {
@@ -57,16 +59,24 @@ export function forEachUserLocked(m: Int32Array, act: number, each: (flow: numbe
   }
 }
 
-/** Notes that the flow uses the action. Holding the kind's lock. */
-export function addUserLocked(a: Arena, act: number, flow: number, flags: number): void {
+/** Notes that the flow uses the action. The first use of an action needs no lock: it is one word. */
+export function addUser(a: Arena, act: number, flow: number, flags: number): void {
   const { m } = a
-  const users = m[(act + ACT_USERS) >> 2]
-  if (users === 0) {
-    m[(act + ACT_USERS) >> 2] = flow | flags
-    return
+  const word = (act + ACT_USERS) >> 2
+  if (cas(m, word, 0, flow | flags)) return
+  const kind = m[(act + ACT_KIND) >> 2]
+  lockKind(m, kind)
+  try {
+    while (!cas(m, word, 0, flow | flags)) {
+      const users = load(m, word)
+      if (users === 0) continue
+      const tail = (users & USER_LIST) !== 0 ? users & ~USER_FLAGS : makeUser(a, users, 0)
+      m[word] = makeUser(a, flow | flags, tail) | USER_LIST
+      return
+    }
+  } finally {
+    unlockKind(m, kind)
   }
-  const tail = (users & USER_LIST) !== 0 ? users & ~USER_FLAGS : makeUser(a, users, 0)
-  m[(act + ACT_USERS) >> 2] = makeUser(a, flow | flags, tail) | USER_LIST
 }
 
 function makeUser(a: Arena, use: number, next: number): number {

@@ -98,25 +98,26 @@ export function nextCookie(a: Arena): number {
   return cookieNext++
 }
 
-/** This thread's RCU section was begun by `reading`, not by its owner. */
+/** This thread's RCU section was begun by `beginReading`, not by its owner. */
 let ours = false
 
 /**
- * Runs `f` as one RCU read section of this thread: what it finds stays until it returns. A section inside another is
- * part of that one.
+ * Begins an RCU read section of this thread: what it finds stays until `endReading`. Inside another section it begins
+ * none. Says whether it began one.
  */
-export function reading<T>(a: Arena, f: () => T): T {
+export function beginReading(a: Arena): boolean {
   const r = rcuOf(a)
   const reader = readerOf(a)
-  if (Rcu.isOnline(a.m, r, reader)) return f()
+  if (Rcu.isOnline(a.m, r, reader)) return false
   Rcu.online(a.m, r, reader)
   ours = true
-  try {
-    return f()
-  } finally {
-    ours = false
-    Rcu.offline(a.m, r, reader)
-  }
+  return true
+}
+
+/** The end of a section that `beginReading` began. */
+export function endReading(a: Arena): void {
+  ours = false
+  Rcu.offline(a.m, rcuOf(a), readerOf(a))
 }
 
 /** In the middle of a long request: it holds nothing but references. */

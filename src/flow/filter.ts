@@ -29,7 +29,7 @@ import {
   NLM_F_EXCL,
   parseAttrs,
 } from '../wire/netlink.ts'
-import { EAGAIN, EEXIST, EINVAL, ENOENT, EOPNOTSUPP, NetlinkError } from '../wire/netlink_error.ts'
+import { EEXIST, EINVAL, ENOENT, EOPNOTSUPP, NetlinkError } from '../wire/netlink_error.ts'
 import * as Tcm from '../wire/tcm.ts'
 import { initActions, isString } from './action_message.ts'
 import { type ChainEvents, findChain, getChain, putChain } from './chain.ts'
@@ -135,7 +135,7 @@ export function newFilter(c: FlowContext, d: DataView, reply: (m: Uint8Array) =>
       if (old === 0 && !create) throw needCreate()
       if (old !== 0 && (r.flags & NLM_F_EXCL) !== 0) throw new NetlinkError(EEXIST, 'Filter already exists')
       if (flow === 0) {
-        flow = tryAgain(() => parseFlow(c, r, prio))
+        flow = parseFlow(c, r, prio)
         if (told) Refcount.get(c.a.m, (flow + FLOW_REFCNT) >> 2)
       }
       const joined = enter(c, r, prio, flow, old)
@@ -158,17 +158,6 @@ export function newFilter(c: FlowContext, d: DataView, reply: (m: Uint8Array) =>
       fillFilter(c, builder, replyTo(r, Tcm.RTM_NEWTFILTER), prio, flow)
       tell(c, r.flags, reply, builder.end())
       putFlow(c.a, flow)
-    }
-  }
-}
-
-/** Runs `f` until it does not throw EAGAIN: a shared action was replaced while the flow was made. */
-export function tryAgain<T>(f: () => T): T {
-  for (;;) {
-    try {
-      return f()
-    } catch (e) {
-      if (!(e instanceof NetlinkError) || e.errno !== EAGAIN) throw e
     }
   }
 }

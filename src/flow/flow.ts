@@ -49,10 +49,9 @@ import { and, load, or } from '../sync/atomic.ts'
 import { complete } from '../sync/completion.ts'
 import { publish } from '../sync/rcu.ts'
 import * as Refcount from '../sync/refcount.ts'
-import { EAGAIN, NetlinkError } from '../wire/netlink_error.ts'
-import { addUserLocked, removeUserLocked } from './action_stats.ts'
+import { addUser, removeUserLocked } from './action_stats.ts'
 import { dropActionLocked, freeAction, kindOf, lockKind, putAction, unlockKind } from './action_table.ts'
-import { ACTIONS_MAX, compile, freePrograms, type Programs } from './compile.ts'
+import { ACTIONS_MAX, compile, freePrograms } from './compile.ts'
 import { contextOf, type FlowContext, nextCookie } from './context.ts'
 import { keyInline, type MatchScratch } from './match_scratch.ts'
 
@@ -102,12 +101,13 @@ export function makeFlow(
     m[(flow + FLOW_COOKIE_HI) >> 2] = Math.floor(cookie / 0x100000000)
     for (let i = 0; i < n; i++) generations[i] = load(m, (acts[i] + ACT_GENERATION) >> 2)
     const valid = attach(c, flow, acts, n)
-    const encaps = m[(flow + FLOW_NENCAPS) >> 2] !== 0
-    const p = compile(a, acts, n, counter, encaps ? (i) => c.encap.entryOf(a, flow, i) : undefined)
+    owner = flow
+    ownerContext = c
+    const p = compile(a, acts, n, counter, m[(flow + FLOW_NENCAPS) >> 2] === 0 ? undefined : entryOfOwner)
     m[(flow + FLOW_FAST) >> 2] = p.fast
     m[(flow + FLOW_SLOW) >> 2] = p.slow
     m[(flow + FLOW_ACTIONS) >> 2] = valid ? p.fast : p.slow
-    noteUses(a, flow, acts, n, p)
+    for (let i = 0; i < n; i++) addUser(a, acts[i], flow, p.uses[i] & (USER_F_PACKETS | USER_F_DROPS))
   } catch (e) {
     failFlow(a, flow, e)
     throw e
@@ -139,13 +139,21 @@ function writeActions(a: Arena, flow: number, acts: Int32Array, n: number): void
   m[(flow + FLOW_NACTIONS) >> 2] = n
 }
 
+/** The flow being compiled. */
+let owner = 0
+let ownerContext: FlowContext
+const entryOfOwner = (i: number): number => ownerContext.encap.entryOf(ownerContext.a, owner, i)
+
 /** Attaches the flow to the encaps of its tunnel destinations, if it has any. False: it begins on the slow path. */
 function attach(c: FlowContext, flow: number, acts: Int32Array, n: number): boolean {
   if (n < 2) return true // a destination takes a tunnel_key and a mirred
+  list.length = 0
+  for (let i = 0; i < n; i++) list.push(acts[i])
   items.length = 0
-  encapItems(c.a, acts.subarray(0, n), addItem)
+  encapItems(c.a, list, addItem)
   return items.length === 0 || c.encap.attach(c.a, flow, items)
 }
+const list: number[] = []
 const addItem = (tun: number, dev: number): void => {
   items.push({ tun, dev })
 }
@@ -161,25 +169,10 @@ const generations = new Int32Array(ACTIONS_MAX)
 export function isStale(m: Int32Array, flow: number): boolean {
   const n = m[(flow + FLOW_NACTIONS) >> 2]
   for (let i = 0; i < n; i++) {
-    if (load(m, (actionOf(m, flow, i) + ACT_GENERATION) >> 2) !== generations[i]) return true
+    const generation = generations[i]
+    if ((generation & 1) !== 0 || load(m, (actionOf(m, flow, i) + ACT_GENERATION) >> 2) !== generation) return true
   }
   return false
-}
-
-/** Makes the flow known to its actions: from now on a replacement of one finds it. EAGAIN when one came meanwhile. */
-function noteUses(a: Arena, flow: number, acts: Int32Array, n: number, p: Programs): void {
-  const { m } = a
-  for (let i = 0; i < n; i++) {
-    const kind = m[(acts[i] + ACT_KIND) >> 2]
-    lockKind(m, kind)
-    try {
-      const generation = m[(acts[i] + ACT_GENERATION) >> 2]
-      if (generation !== generations[i] || (generation & 1) !== 0) throw new NetlinkError(EAGAIN)
-      addUserLocked(a, acts[i], flow, p.uses[i] & (USER_F_PACKETS | USER_F_DROPS))
-    } finally {
-      unlockKind(m, kind)
-    }
-  }
 }
 
 /** The flow is in the tables, or about to be: from now on the event worker may switch its program. */

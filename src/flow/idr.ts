@@ -65,7 +65,7 @@ export function idrFind(m: Int32Array, root: number, id: number): number {
   return m[((node + SLOTS) >> 2) + slotOf(id, 0)]
 }
 
-/** The lowest number at or above `min` that is free. */
+/** The lowest number at or above `min` that is free; above 0xffffffff when all are taken. */
 export function idrLowestFree(m: Int32Array, root: number, min: number): number {
   let id = min
   for (;;) {
@@ -76,20 +76,25 @@ export function idrLowestFree(m: Int32Array, root: number, min: number): number 
       const at = slotOf(id, shift)
       const slot = nextBit(m, node + FULL, at, ALL)
       if (slot === 64) break
-      // Above the slot `id` stays, below it the search begins anew unless the slot is where `id` points.
-      if (slot !== at) id = (above(id, shift) + slot * 2 ** shift) >>> 0
+      if (slot !== at) id = firstOf(id, shift, slot)
       node = m[((node + SLOTS) >> 2) + slot]
       if (shift === 0 || node === 0) return id
       shift -= BITS
     }
-    id = above(id, shift) + 2 ** (shift + BITS)
+    id = behind(id, shift)
     if (id > 0xffffffff) return id
   }
 }
 
-/** The part of `id` above the slots of a node with this shift. */
-const above = (id: number, shift: number): number =>
-  shift + BITS >= 32 ? 0 : Math.floor(id / 2 ** (shift + BITS)) * 2 ** (shift + BITS)
+/** The lowest number in `slot` of the node with this shift on the way to `id`. */
+const firstOf = (id: number, shift: number, slot: number): number => {
+  const above = shift + BITS >= 32 ? 0 : (id >>> (shift + BITS)) << (shift + BITS)
+  return (above | (slot << shift)) >>> 0
+}
+
+/** The lowest number above all those below the node with this shift on the way to `id`. */
+const behind = (id: number, shift: number): number =>
+  shift + BITS >= 32 ? 0x100000000 : ((id >>> (shift + BITS)) + 1) * (1 << (shift + BITS))
 
 const path = new Int32Array(8)
 
@@ -206,11 +211,11 @@ export function idrNext(m: Int32Array, root: number, from: number): number {
       const at = slotOf(id, shift)
       const slot = nextBit(m, node + PRESENT, at, 0)
       if (slot === 64) break
-      if (slot !== at) id = (above(id, shift) + slot * 2 ** shift) >>> 0
+      if (slot !== at) id = firstOf(id, shift, slot)
       if (shift === 0) return id
       node = m[((node + SLOTS) >> 2) + slot]
       shift -= BITS
     }
-    id = above(id, shift) + 2 ** (shift + BITS)
+    id = behind(id, shift)
   }
 }

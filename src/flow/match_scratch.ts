@@ -6,7 +6,7 @@
 
 import { hashWords } from '../memory/flow_hash.ts'
 import { FLOW_KEY_WORDS_INLINE, MASK_PAIRS, MASK_SIZE, MASK_SIZE_LARGE } from '../memory/layout/flow.ts'
-import { KEY_SIZE, KEY_SIZE_OPTS } from '../memory/layout/flow_key.ts'
+import { KEY_ENC_OPTS_LEN, KEY_SIZE, KEY_SIZE_OPTS } from '../memory/layout/flow_key.ts'
 
 const WORDS = KEY_SIZE_OPTS / 4
 
@@ -74,7 +74,8 @@ export function pack(s: MatchScratch): void {
   let rawWords = 0
   let groups = 0
   let maskHash = s.maskFlags
-  for (let w = 0; w < WORDS; w++) {
+  const end = s.mask[KEY_ENC_OPTS_LEN] === 0 ? KEY_SIZE / 4 : WORDS // without tunnel options the rest is zero
+  for (let w = 0; w < end; w++) {
     const mask = mask32[w]
     const key = key32[w]
     if (mask !== 0) {

@@ -13,7 +13,7 @@ import { RTM_DELACTION, RTM_GETACTION, RTM_NEWACTION, TCAMSG_ATTRS } from '../wi
 import * as Tcm from '../wire/tcm.ts'
 import { delAction, dumpActions, getAction, newAction } from './action_request.ts'
 import { delChain, dumpChains, getChainRequest, newChain } from './chain_request.ts'
-import { type FlowContext, reading } from './context.ts'
+import { beginReading, endReading, type FlowContext } from './context.ts'
 import { delFilter, getFilter, newFilter } from './filter.ts'
 import { dumpFilters } from './filter_dump.ts'
 import { delQdisc, dumpQdiscs, getQdisc, newQdisc, withRtnl } from './qdisc.ts'
@@ -55,5 +55,11 @@ export function flowRequest(c: FlowContext, message: Uint8Array, reply: Reply): 
   if (msgLen(d) < least || msgLen(d) > message.byteLength) throw new NetlinkError(EINVAL, 'message too short')
   const dump = type.dump !== undefined && (msgFlags(d) & NLM_F_DUMP) === NLM_F_DUMP
   const handle = dump && type.dump !== undefined ? type.dump : type.handle
-  reading(c.a, () => (type.rtnl ? withRtnl(c.a, () => handle(c, d, reply)) : handle(c, d, reply)))
+  const began = beginReading(c.a)
+  try {
+    if (type.rtnl) withRtnl(c.a, () => handle(c, d, reply))
+    else handle(c, d, reply)
+  } finally {
+    if (began) endReading(c.a)
+  }
 }

@@ -4,7 +4,7 @@ import { runWork } from '../encap/encap.ts'
 import { reclaim } from '../memory/pool.ts'
 import { leave } from '../memory/threads.ts'
 import { load } from '../sync/atomic.ts'
-import { reading } from './context.ts'
+import { beginReading, endReading } from './context.ts'
 import { lookup } from './lookup.ts'
 import { ingressOf, makeWorld, type World } from './world.model.ts'
 
@@ -122,7 +122,11 @@ export function turmoil(job: Job, index: number): Tally {
       count(t, `actions: ${attempt(w, `tc actions del action gact index ${1 + random(3)}`)}`)
     } else if (verb === 'chain') {
       count(t, `chain: ${attempt(w, `tc chain ${['add', 'del'][random(2)]} dev p0 ingress chain ${random(3)}`)}`)
-    } else reading(w.a, () => lookup(w.a, ingressOf(w, 'p0'), 0x0008, key))
+    } else {
+      beginReading(w.a)
+      lookup(w.a, ingressOf(w, 'p0'), 0x0008, key)
+      endReading(w.a)
+    }
     // The neighbours of the tunnels flap meanwhile, and thread 0 is the event worker.
     if (index === 0) {
       const nud = random(2) === 0 ? 'permanent' : 'failed'

@@ -38,10 +38,12 @@ export interface World {
 }
 
 /** Ports p0, p1, …; with `memory`, the world that another thread made. */
-export function makeWorld(o: { ports?: number; memory?: WebAssembly.Memory; notify?: boolean } = {}): World {
+export function makeWorld(
+  o: { ports?: number; memory?: WebAssembly.Memory; notify?: boolean; bytes?: number; counters?: number } = {},
+): World {
   const a = o.memory
     ? attachArena(o.memory)
-    : createArena({ bytes: 512 << 20, counters: 1 << 20, packets: 16, threads: 8 })
+    : createArena({ bytes: o.bytes ?? 512 << 20, counters: o.counters ?? 1 << 20, packets: 16, threads: 8 })
   const clock = { now: 1000 }
   const notified: Uint8Array[] = []
   if (!o.memory) {
