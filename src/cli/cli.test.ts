@@ -1,6 +1,6 @@
 // The command as a user meets it: exit status, stdout, stderr.
 import { execFile } from 'node:child_process'
-import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -57,7 +57,13 @@ test.each([
 test('replay says what became of the packets', slow, async () => {
   const said = await flowerbed('replay', 'fixtures/first')
   expect(said).toMatchObject({ status: 0, err: '' })
-  expect(said.out).toMatch(/^23 packets in, \d+ out, \d+ dropped\n/)
+  // The README shows this very output.
+  expect(readFileSync(join(root, 'README.md'), 'utf8')).toContain(`\n\`\`\`\n${said.out}\`\`\`\n`)
+})
+
+test('the key that the README shows is the one that there is', () => {
+  const file = readFileSync(join(root, 'src/match/num_of_vlans.ts'), 'utf8')
+  expect(readFileSync(join(root, 'README.md'), 'utf8')).toContain(`\n\`\`\`ts\n${file}\`\`\`\n`)
 })
 
 test('--json is one document on stdout, --out a folder of results', slow, async () => {

@@ -1,4 +1,5 @@
 // What an error means to the one who ran the command: a line on stderr and an exit status.
+import { MemoryError } from '../memory/memory_error.ts'
 import { CaptureError } from '../port/capture/capture.ts'
 import { ScenarioError } from '../replay/scenario_error.ts'
 import { UsageError } from './usage_error.ts'
@@ -10,21 +11,20 @@ function systemError(e: unknown): NodeJS.ErrnoException | null {
   return e instanceof Error && typeof (e as NodeJS.ErrnoException).syscall === 'string' ? e : null
 }
 
-/** 2 for bad input, 3 when the system refused. Anything else is a bug and keeps its stack. */
+const isBadInput = (e: unknown): e is Error =>
+  e instanceof ScenarioError || e instanceof CaptureError || e instanceof UsageError
+
+/** 2 for bad input, 3 when the system refused, or for a bug. */
 export function exitStatus(e: unknown): number {
-  if (e instanceof ScenarioError || e instanceof CaptureError || e instanceof UsageError) return 2
-  const system = systemError(e)
-  if (system === null) throw e
-  return BAD_INPUT.has(system.code ?? '') ? 2 : 3
+  return isBadInput(e) || BAD_INPUT.has(systemError(e)?.code ?? '') ? 2 : 3
 }
 
-/** Says it on stderr, one line first. */
+/** Says it on stderr, one line first. A bug keeps its stack. */
 export function report(e: unknown): void {
   const system = systemError(e)
-  const text =
-    system === null ? String((e as Error).message ?? e) : `${system.path ?? system.syscall}: ${plain(system)}`
-  if (e instanceof ScenarioError || e instanceof CaptureError || e instanceof UsageError || system !== null)
-    process.stderr.write(`${text}\n`)
+  if (isBadInput(e) || e instanceof MemoryError) process.stderr.write(`${e.message}\n`)
+  else if (system !== null) process.stderr.write(`${system.path ?? system.syscall}: ${plain(system)}\n`)
+  else process.stderr.write(`flowerbed: a bug: ${e instanceof Error ? e.stack : e}\n`)
 }
 
 /** "ENOENT: no such file or directory, open 'x'" without what is said already. */
