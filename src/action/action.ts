@@ -60,6 +60,8 @@ export interface ActionKind {
   readonly id: number
   /** The attribute of the options that begins with the index, and its least length. */
   readonly parms: number
+  /** Another attribute that may stand for it. */
+  readonly parmsOr?: number
   readonly parmsLen: number
   /** Says what is missing without options or without `parms`; EINVAL goes with it. */
   readonly missing?: string

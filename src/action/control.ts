@@ -46,9 +46,9 @@ const NAMES: Readonly<Record<number, string>> = {
 }
 
 /** The verdict that a word, or its abbreviation, means, without the number of goto and jump; NaN for none. */
-export function verdictOf(word: string): number {
+export function verdictOf(word: string, numbers = false): number {
   for (const [name, verdict] of WORDS) if (name.startsWith(word)) return verdict
-  return Number.NaN
+  return numbers && /^[-+]?\d+$/.test(word) ? Number(word) | 0 : Number.NaN
 }
 
 /** What readControl found wrong: tc's words; '' when the line is at its end. */
@@ -56,15 +56,18 @@ export interface BadControl {
   readonly wrong: string
 }
 
-/** Reads a control and leaves `args` behind it, or says what is wrong and leaves `args` where it was. */
-export function readControl(args: Args): number | BadControl {
+/**
+ * Reads a control and leaves `args` behind it, or says what is wrong and leaves `args` where it was. With `numbers` a
+ * verdict may be a number.
+ */
+export function readControl(args: Args, numbers = false): number | BadControl {
   if (!args.more) return { wrong: '' }
   const from = args.at
   const bad = (wrong: string): BadControl => {
     args.at = from
     return { wrong }
   }
-  const verdict = verdictOf(args.word)
+  const verdict = verdictOf(args.word, numbers)
   if (Number.isNaN(verdict)) return bad(`Bad action type ${args.word}`)
   let control = verdict
   if (verdict === TC_ACT_GOTO_CHAIN) {
@@ -96,15 +99,18 @@ export function readControlAndIndex(args: Args, fallback: number, illegal: strin
   return { control, index: readIndex(args, illegal) }
 }
 
-/** `index N`, 0 without. */
-export function readIndex(args: Args, illegal: string): number {
+/** `index N`, 0 without; `illegal` makes what is thrown when N is no number. */
+export function readIndexOr(args: Args, illegal: (word: string) => Error): number {
   if (!args.matches('index')) return 0
   args.next()
   const index = args.u32(10)
-  if (index < 0) throw args.fail(illegal)
+  if (index < 0) throw illegal(args.word)
   args.skip()
   return index
 }
+
+/** The same with tc's words as they stand. */
+export const readIndex = (args: Args, illegal: string): number => readIndexOr(args, () => args.fail(illegal))
 
 const isExt = (control: number, opcode: number): boolean => control >= 0 && (control & ~TC_ACT_EXT_MASK) === opcode
 

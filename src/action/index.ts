@@ -5,13 +5,40 @@ import { ACT_CONTROL, ACT_KIND, TC_ACT_EXT_MASK, TC_ACT_JUMP, TC_ACT_PIPE } from
 import { attrLen, forEachAttr } from '../wire/netlink.ts'
 import { EINVAL, ERANGE, NetlinkError } from '../wire/netlink_error.ts'
 import type { ActionKind } from './action.ts'
+import { csum } from './csum.ts'
+import { ct } from './ct.ts'
 import { gact } from './gact.ts'
+import { gate } from './gate.ts'
 import { isRedirect, mirred, tunnelDeviceOf } from './mirred.ts'
+import { mpls } from './mpls.ts'
+import { nat } from './nat.ts'
+import { pedit } from './pedit.ts'
+import { police } from './police.ts'
+import { sample } from './sample.ts'
+import { simple } from './simple.ts'
+import { skbedit } from './skbedit.ts'
+import { skbmod } from './skbmod.ts'
 import { tunnelKey, tunOf } from './tunnel_key.ts'
 import { vlan } from './vlan.ts'
 
 /** The catalogue, by name. */
-export const actionKinds: readonly ActionKind[] = [gact, mirred, tunnelKey, vlan]
+export const actionKinds: readonly ActionKind[] = [
+  csum,
+  ct,
+  gact,
+  gate,
+  mirred,
+  mpls,
+  nat,
+  pedit,
+  police,
+  sample,
+  simple,
+  skbedit,
+  skbmod,
+  tunnelKey,
+  vlan,
+]
 
 const BY_NAME = new Map(actionKinds.map((k) => [k.name, k]))
 const BY_ID: (ActionKind | undefined)[] = []
@@ -31,7 +58,7 @@ export function parmsOf(kind: ActionKind, d: DataView, o: number, end: number): 
   if (o === 0) throw new NetlinkError(EINVAL, kind.missing ?? '')
   let parms = 0
   forEachAttr(d, o, end, (type, payload) => {
-    if (type === kind.parms) parms = payload
+    if (type === kind.parms || type === kind.parmsOr) parms = payload
   })
   if (parms === 0) throw new NetlinkError(EINVAL, kind.missingParms ?? '')
   if (attrLen(d, parms) < kind.parmsLen) throw new NetlinkError(ERANGE, '', parms)

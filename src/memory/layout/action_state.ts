@@ -14,11 +14,11 @@ export const POLICE_RESULT = 12
 export const POLICE_BURST = 16
 export const POLICE_MTU_PTOKS = 24
 export const POLICE_PKT_BURST = 32
-/** What is in them now. @under police */
+/** What is in them now. Under POLICE_LOCK. */
 export const POLICE_TOKS = 40
 export const POLICE_PTOKS = 48
 export const POLICE_PKTTOKS = 56
-/** Time of the last packet that conformed. @under police */
+/** Time of the last packet that conformed. Under POLICE_LOCK. */
 export const POLICE_T_C = 64
 /** Time of a length: (len + overhead, in ATM cells if so) * mult >> shift. @constant */
 export const POLICE_RATE_MULT = 72
