@@ -39,7 +39,7 @@ import {
 } from './action_table.ts'
 import { ACTIONS_MAX } from './compile.ts'
 import type { FlowContext } from './context.ts'
-import { tell } from './filter.ts'
+import { isTold, tell } from './tcm_request.ts'
 
 type Reply = (m: Uint8Array) => void
 
@@ -48,8 +48,6 @@ const list = new Int32Array(ACTIONS_MAX + 1)
 const attrs = new Int32Array(Tca.TCA_ACT_INDEX + 1)
 const acts = new Int32Array(ACTIONS_MAX)
 const builder = new Builder(65536)
-
-const ECHO = 8
 
 /** Payload of TCA_ACT_TAB; EINVAL without. */
 function actionTab(d: DataView): number {
@@ -79,7 +77,7 @@ export function newAction(c: FlowContext, d: DataView, reply: Reply): void {
         }
   c.actions.block = 0
   const n = initActions(c, d, tab, { bind: false, replace, clsFlags: 0 }, acts)
-  if (c.notify !== undefined || (flags & ECHO) !== 0) {
+  if (isTold(c, flags)) {
     const nest = beginActions(d, Tca.RTM_NEWACTION, flags)
     for (let i = 0; i < n; i++) dumpAction(c, acts[i], i + 1, builder, false)
     builder.nestEnd(nest)
@@ -200,7 +198,7 @@ function flushActions(c: FlowContext, d: DataView, tab: number, reply: Reply): v
   for (const act of gone) freeAction(a, c.actions, kind, act)
   if (bound && gone.length === 0) throw new NetlinkError(EPERM)
   if (bound) throw new NetlinkError(EPERM, 'Unable to flush all TC actions')
-  if (gone.length === 0 || (c.notify === undefined && (msgFlags(d) & ECHO) === 0)) return
+  if (gone.length === 0 || !isTold(c, msgFlags(d))) return
   const nest = beginActions(d, Tca.RTM_DELACTION, NLM_F_ROOT)
   const one = builder.nest(0)
   builder.attrStr(Tca.TCA_ACT_KIND, kind.name)

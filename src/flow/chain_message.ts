@@ -3,7 +3,6 @@
 // A chain is announced when it begins to be shown (its first holder that is not a goto action) and when it ceases to be,
 // whatever request did that; these announcements answer nobody and have no sequence number.
 
-import { flowKeyAttributes } from '../match/index.ts'
 import {
   BLOCK_DEV,
   BLOCK_INDEX,
@@ -26,8 +25,8 @@ import {
   tcmsg,
 } from '../wire/tcm.ts'
 import type { ChainEvents } from './chain.ts'
+import { flower, putKeys } from './classifier.ts'
 import type { FlowContext } from './context.ts'
-import { extraOf, FLOWER } from './filter_message.ts'
 import { matchScratch } from './match_scratch.ts'
 
 /** Handle of the qdiscs that have blocks. */
@@ -54,7 +53,7 @@ export function fillChain(
   b.attrU32(TCA_CHAIN, m[(chain + CHAIN_INDEX) >> 2])
   const template = m[(chain + CHAIN_TEMPLATE) >> 2]
   if (template === 0) return
-  b.attrStr(TCA_KIND, FLOWER)
+  b.attrStr(TCA_KIND, flower.name)
   const options = b.nest(TCA_OPTIONS)
   putTemplate(c, b, template)
   b.nestEnd(options)
@@ -67,10 +66,7 @@ function putTemplate(c: FlowContext, b: Builder, template: number): void {
     shown.mask32[i] = m[((template + TEMPLATE_MASK) >> 2) + i]
     shown.key32[i] = m[((template + TEMPLATE_KEY) >> 2) + i]
   }
-  const extra = extraOf(c)
-  extra.srcPortMax = 0
-  extra.dstPortMax = 0
-  flowKeyAttributes(shown.key, shown.mask, extra, b)
+  putKeys(c, b, shown)
 }
 
 const made = new WeakMap<FlowContext, ChainEvents>()

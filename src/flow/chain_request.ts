@@ -3,7 +3,6 @@
 // `tc chain add` holds a chain until `tc chain del`, which deletes its filters too. A template says which bits the
 // filters of the chain may look at; it is kept as flower's key and mask bytes.
 
-import { flowKey } from '../match/index.ts'
 import {
   CHAIN_F_EXPLICIT,
   CHAIN_FLAGS,
@@ -16,10 +15,9 @@ import {
 } from '../memory/layout/flow.ts'
 import { KEY_SIZE_OPTS } from '../memory/layout/flow_key.ts'
 import { alloc, TAG_TEMPLATE } from '../memory/pool.ts'
-import { attrLen, Builder, msgFlags, msgPid, msgSeq, NLM_F_CREATE, NLM_F_MULTI } from '../wire/netlink.ts'
+import { Builder, msgFlags, msgPid, msgSeq, NLM_F_CREATE, NLM_F_MULTI } from '../wire/netlink.ts'
 import { EEXIST, EINVAL, ENOENT, EOPNOTSUPP, NetlinkError } from '../wire/netlink_error.ts'
 import * as Tcm from '../wire/tcm.ts'
-import { isString } from './action_message.ts'
 import {
   createChainLocked,
   heldByActionsOnly,
@@ -30,11 +28,12 @@ import {
   withBlock,
 } from './chain.ts'
 import { chainEvents, fillChain } from './chain_message.ts'
+import { classifierAt, flower } from './classifier.ts'
 import type { FlowContext } from './context.ts'
-import { chainIndexOf, flushChain, parseTcm, tca } from './filter.ts'
-import { extraOf, FLOWER } from './filter_message.ts'
+import { flushChain } from './filter_delete.ts'
 import { findHook, findHookForDump } from './hook.ts'
 import { matchScratch } from './match_scratch.ts'
+import { chainIndexOf, optionsEnd, parseTcm, replyTo, tca } from './tcm_request.ts'
 
 const builder = new Builder(2048)
 const scratch = matchScratch()
@@ -76,15 +75,13 @@ export function newChain(c: FlowContext, d: DataView): void {
 /** The template of the request, 0 when it has none. */
 function makeTemplate(c: FlowContext, d: DataView): number {
   if (tca[Tcm.TCA_KIND] === 0) return 0
-  if (!isString(d, tca[Tcm.TCA_KIND], FLOWER)) {
-    if (isString(d, tca[Tcm.TCA_KIND], 'matchall')) {
-      throw new NetlinkError(EOPNOTSUPP, 'Chain templates are not supported with specified classifier')
-    }
-    throw new NetlinkError(ENOENT, 'TC classifier not found')
+  const kind = classifierAt(d, tca[Tcm.TCA_KIND])
+  if (kind === undefined) throw new NetlinkError(ENOENT, 'TC classifier not found')
+  if (kind !== flower) {
+    throw new NetlinkError(EOPNOTSUPP, 'Chain templates are not supported with specified classifier')
   }
-  const options = tca[Tcm.TCA_OPTIONS]
-  if (options === 0) throw new NetlinkError(EINVAL)
-  flowKey(d, options, options + attrLen(d, options), scratch.key, scratch.mask, extraOf(c))
+  if (tca[Tcm.TCA_OPTIONS] === 0) throw new NetlinkError(EINVAL)
+  flower.parse(c, d, tca[Tcm.TCA_OPTIONS], optionsEnd(d), scratch)
   const { m } = c.a
   const template = alloc(c.a, TEMPLATE_SIZE, TAG_TEMPLATE)
   for (let i = 0; i < KEY_SIZE_OPTS >> 2; i++) {
@@ -114,14 +111,7 @@ export function delChain(c: FlowContext, d: DataView, reply: (m: Uint8Array) => 
   const hook = findHook(c.a, Tcm.tcmIfindex(d), Tcm.tcmParent(d))
   const chain = takeShown(c, d, hook.block)
   const events = chainEvents(c)
-  const header = {
-    type: Tcm.RTM_DELTFILTER,
-    flags: msgFlags(d),
-    seq: msgSeq(d),
-    pid: msgPid(d),
-    ifindex: hook.ifindex,
-    parent: hook.parent,
-  }
+  const header = replyTo(d, hook, Tcm.RTM_DELTFILTER)
   try {
     flushChain(c, chain, events, header, reply)
     putChainExplicit(c.a, chain, events)

@@ -128,6 +128,47 @@ describe('handles and prefs', () => {
   })
 })
 
+describe('matchall', () => {
+  const M = 'tc filter add dev p0 ingress protocol all pref 30'
+
+  test('one filter to a pref, any handle, shown as tc shows it', () => {
+    w.tc(`${M} matchall action drop`)
+    expect(lines(w.tc('tc filter show dev p0 ingress'))).toEqual([
+      'filter protocol all pref 30 matchall chain 0',
+      'filter protocol all pref 30 matchall chain 0 handle 0x1',
+      'not_in_hw',
+      'action order 1: gact action drop',
+      'random type none pass val 0',
+      'index 1 ref 1 bind 1',
+    ])
+    expect(() => w.tc(`${M} matchall action pass`)).toThrow('RTNETLINK answers: File exists')
+    expect(() => w.tc(`${M} handle 1 matchall action pass`)).toThrow('Error: Filter already exists.')
+    expect(() => w.tc(`${M} flower action pass`)).toThrow('Specified filter kind does not match existing one')
+    expect(() => w.tc(`${F} pref 30 chain 1 bpf obj x`)).toThrow()
+    w.tc('tc filter del dev p0 ingress pref 30')
+    w.tc(`${M} handle 0xffffffff matchall classid 1:1 skip_hw action pass`)
+    expect(w.json('tc filter show dev p0 ingress')[1].options).toMatchObject({
+      handle: 0xffffffff,
+      flowid: '1:1',
+      skip_hw: true,
+      rule_hit: 0,
+    })
+    w.tc('tc filter del dev p0 ingress protocol all pref 30 handle 0xffffffff matchall')
+    expect(w.tc('tc filter show dev p0 ingress')).toBe('')
+  })
+
+  test('not in a chain with a template', () => {
+    w.tc('tc chain add dev p0 ingress chain 4 protocol ip flower dst_ip 0.0.0.0/24')
+    expect(() => w.tc('tc filter add dev p0 ingress chain 4 protocol all pref 30 matchall action drop')).toThrow(
+      'Error: Chain template is set to a different filter kind.',
+    )
+    expect(() => w.tc('tc chain add dev p0 ingress chain 5 matchall')).toThrow(
+      'Chain templates are not supported with specified classifier',
+    )
+    w.tc('tc chain del dev p0 ingress chain 4')
+  })
+})
+
 describe('deleting', () => {
   beforeEach(() => {
     for (let i = 1; i <= 150; i++) w.tc(`${F} pref 10 flower dst_ip 1.1.1.${i} action drop`)

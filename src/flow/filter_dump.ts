@@ -10,12 +10,12 @@ import * as Tcm from '../wire/tcm.ts'
 import { nextChain } from './chain.ts'
 import { chainEvents } from './chain_message.ts'
 import { type FlowContext, pause } from './context.ts'
-import { parseTcm, tca } from './filter.ts'
 import { fillFilter, type Reply } from './filter_message.ts'
 import { putFlow } from './flow.ts'
 import { takeFlows } from './flow_table.ts'
 import { findHookForDump } from './hook.ts'
 import { nextPrio } from './prio.ts'
+import { parseTcm, tca } from './tcm_request.ts'
 
 const BATCH = 64
 const batch = new Int32Array(BATCH)

@@ -39,9 +39,10 @@ import * as Tcm from '../wire/tcm.ts'
 import { holdBlock, makeBlock, nextChain, putBlock, putChainExplicit } from './chain.ts'
 import { chainEvents } from './chain_message.ts'
 import { bumpGeneration, type FlowContext, sharedBlocks } from './context.ts'
-import { emptyChain, parseTcm, tca, tell } from './filter.ts'
+import { emptyChain } from './filter_delete.ts'
 import { sharedBlock } from './hook.ts'
 import { qdiscStats, tcStats } from './stats_message.ts'
+import { isTold, parseTcm, tca, tell } from './tcm_request.ts'
 
 /** ffff:, the handle of clsact and ingress. */
 const HANDLE = 0xffff0000
@@ -123,7 +124,7 @@ export function newQdisc(c: FlowContext, d: DataView, reply: (m: Uint8Array) => 
     }
     addQdisc(c, d, dev, kind)
   }
-  if (c.notify === undefined && (flags & 8) === 0) return
+  if (!isTold(c, flags)) return
   fillQdisc(c, dev, false, Tcm.RTM_NEWQDISC, NLM_F_REPLACE, msgSeq(d), msgPid(d), 1)
   tell(c, flags, reply, builder.end())
 }
@@ -262,7 +263,7 @@ export function delQdisc(c: FlowContext, d: DataView, reply: (m: Uint8Array) => 
   if (Tcm.tcmParent(d) === 0) throw new NetlinkError(EINVAL, 'Classid cannot be zero')
   const flags = msgFlags(d)
   let message: Uint8Array | undefined
-  if (c.notify !== undefined || (flags & 8) !== 0) {
+  if (isTold(c, flags)) {
     fillQdisc(c, dev, false, Tcm.RTM_DELQDISC, 0, msgSeq(d), msgPid(d), 0)
     message = builder.end()
   }

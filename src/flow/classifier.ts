@@ -1,0 +1,180 @@
+// The kinds of filters: flower, and matchall, which is a flow that looks at nothing (cls_flower.c, cls_matchall.c).
+//
+// A prio is of one kind. What differs between kinds is the content of TCA_OPTIONS: what a filter matches, and the
+// attributes beside the actions. To the tables and the datapath all flows are alike.
+
+import { flowKey, flowKeyAttributes } from '../match/index.ts'
+import { type KeyDevices, type KeyExtra, keyExtra } from '../match/match.ts'
+import type { Arena } from '../memory/arena.ts'
+import { counterRead } from '../memory/counters.ts'
+import {
+  FLOW_CLASSID,
+  FLOW_CLS_FLAGS,
+  FLOW_COUNTER,
+  FLOW_KEY_PTR,
+  FLOW_MASK,
+  FLOW_RANGE,
+  FLOW_RANGE_DST,
+  FLOW_RAW,
+  MASK_PAIRS,
+  MASK_RANGE_DST,
+  MASK_RANGE_SRC,
+  MASK_WORDS,
+  PRIO_KIND,
+  PRIO_KIND_FLOWER,
+  PRIO_KIND_MATCHALL,
+} from '../memory/layout/flow.ts'
+import { NETDEV_IFINDEX } from '../memory/layout/netdev.ts'
+import { netdevByName, netdevName, netdevSlot } from '../net/netdev.ts'
+import { type Builder, parseAttrs } from '../wire/netlink.ts'
+import * as Flower from '../wire/tca_flower.ts'
+import * as Matchall from '../wire/tca_matchall.ts'
+import { isString } from './action_message.ts'
+import type { FlowContext } from './context.ts'
+import { clearScratch, type MatchScratch, matchScratch, pack } from './match_scratch.ts'
+
+/** What a filter's options say beside the match. */
+export interface Options {
+  /** TCA_CLS_FLAGS_* */
+  flags: number
+  classid: number
+  /** Payload of the nest of actions, 0 without. */
+  act: number
+}
+
+export interface Classifier {
+  readonly name: string
+  /** As PRIO_KIND. */
+  readonly kind: number
+  /** A prio has one filter. */
+  readonly single: boolean
+  /** Attribute of the actions in TCA_OPTIONS. */
+  readonly act: number
+  /** Reads the options in [o, end): the match into the scratch, packed. The result is valid until the next call. */
+  parse(c: FlowContext, d: DataView, o: number, end: number, s: MatchScratch): Options
+  /** Writes what stands before the actions. */
+  put(c: FlowContext, b: Builder, flow: number, terse: boolean): void
+}
+
+const options: Options = { flags: 0, classid: 0, act: 0 }
+const shown = matchScratch()
+
+export const flower: Classifier = {
+  name: 'flower',
+  kind: PRIO_KIND_FLOWER,
+  single: false,
+  act: Flower.TCA_FLOWER_ACT,
+
+  parse(c, d, o, end, s) {
+    const extra = extraOf(c)
+    flowKey(d, o, end, s.key, s.mask, extra)
+    s.rangeSrc = extra.srcPortMax === 0 ? 0 : extra.srcPortMin | (extra.srcPortMax << 16)
+    s.rangeDst = extra.dstPortMax === 0 ? 0 : extra.dstPortMin | (extra.dstPortMax << 16)
+    s.maskFlags = (s.rangeSrc === 0 ? 0 : MASK_RANGE_SRC) | (s.rangeDst === 0 ? 0 : MASK_RANGE_DST)
+    pack(s)
+    options.flags = extra.flags
+    options.classid = extra.classid
+    options.act = extra.act
+    return options
+  },
+
+  put(c, b, flow, terse) {
+    const { m } = c.a
+    const classid = m[(flow + FLOW_CLASSID) >> 2]
+    if (classid !== 0 && !terse) b.attrU32(Flower.TCA_FLOWER_CLASSID, classid)
+    if (!terse) {
+      unpack(m, flow, shown)
+      putKeys(c, b, shown)
+    }
+    b.attrU32(Flower.TCA_FLOWER_FLAGS, m[(flow + FLOW_CLS_FLAGS) >> 2])
+    if (!terse) b.attrU32(Flower.TCA_FLOWER_IN_HW_COUNT, 0)
+  },
+}
+
+const attrs = new Int32Array(Matchall.TCA_MATCHALL_MAX + 1)
+
+const matchall: Classifier = {
+  name: 'matchall',
+  kind: PRIO_KIND_MATCHALL,
+  single: true,
+  act: Matchall.TCA_MATCHALL_ACT,
+
+  parse(_, d, o, end, s) {
+    parseAttrs(d, o, end, attrs, Matchall.TCA_MATCHALL_MAX)
+    const u32 = (type: number): number => (attrs[type] === 0 ? 0 : d.getUint32(attrs[type], true))
+    clearScratch(s)
+    pack(s)
+    options.flags = u32(Matchall.TCA_MATCHALL_FLAGS)
+    options.classid = u32(Matchall.TCA_MATCHALL_CLASSID)
+    options.act = attrs[Matchall.TCA_MATCHALL_ACT]
+    return options
+  },
+
+  put(c, b, flow) {
+    const { m } = c.a
+    const classid = m[(flow + FLOW_CLASSID) >> 2]
+    if (classid !== 0) b.attrU32(Matchall.TCA_MATCHALL_CLASSID, classid)
+    b.attrU32(Matchall.TCA_MATCHALL_FLAGS, m[(flow + FLOW_CLS_FLAGS) >> 2])
+    b.attrU64(Matchall.TCA_MATCHALL_PCNT, counterRead(c.a, m[(flow + FLOW_COUNTER) >> 2]).packets)
+  },
+}
+
+const classifiers: readonly Classifier[] = [flower, matchall]
+
+/** The kind that TCA_KIND names, undefined when there is none. */
+export function classifierAt(d: DataView, payload: number): Classifier | undefined {
+  for (const k of classifiers) if (isString(d, payload, k.name)) return k
+  return undefined
+}
+
+/** The kind of a prio. */
+export const classifierOf = (m: Int32Array, prio: number): Classifier =>
+  m[(prio + PRIO_KIND) >> 2] === PRIO_KIND_FLOWER ? flower : matchall
+
+/** Devices of the arena for `indev`. */
+const keyDevices = (a: Arena): KeyDevices => ({
+  indexOf: (name) => {
+    const dev = netdevByName(a, name)
+    return dev === 0 ? 0 : a.m[(dev + NETDEV_IFINDEX) >> 2]
+  },
+  nameOf: (ifindex) => netdevName(a, netdevSlot(a, ifindex)),
+})
+
+const extras = new WeakMap<FlowContext, KeyExtra>()
+/** This thread's scratch for what stands beside key and mask. */
+export function extraOf(c: FlowContext): KeyExtra {
+  let extra = extras.get(c)
+  if (extra === undefined) {
+    extra = keyExtra(keyDevices(c.a))
+    extras.set(c, extra)
+  }
+  return extra
+}
+
+/** Key, as it was given, and mask of a flow, back in the scratch. */
+export function unpack(m: Int32Array, flow: number, s: MatchScratch): void {
+  clearScratch(s)
+  const mask = m[(flow + FLOW_MASK) >> 2]
+  const key = m[(flow + FLOW_KEY_PTR) >> 2] >> 2
+  const words = m[(mask + MASK_WORDS) >> 2]
+  for (let i = 0, w = (mask + MASK_PAIRS) >> 2; i < words; i++, w += 2) {
+    s.mask32[m[w] >> 2] = m[w + 1]
+    s.key32[m[w] >> 2] = m[key + i]
+  }
+  const raw = m[(flow + FLOW_RAW) >> 2]
+  if (raw !== 0) {
+    for (let i = 0, w = (raw >> 2) + 1; i < m[raw >> 2]; i++, w += 2) s.key32[m[w] >> 2] = m[w + 1]
+  }
+  s.rangeSrc = m[(flow + FLOW_RANGE) >> 2]
+  s.rangeDst = m[(flow + FLOW_RANGE_DST) >> 2]
+}
+
+/** The attributes of flower that say the key and mask of a scratch. */
+export function putKeys(c: FlowContext, b: Builder, s: MatchScratch): void {
+  const extra = extraOf(c)
+  extra.srcPortMin = s.rangeSrc & 0xffff
+  extra.srcPortMax = s.rangeSrc >>> 16
+  extra.dstPortMin = s.rangeDst & 0xffff
+  extra.dstPortMax = s.rangeDst >>> 16
+  flowKeyAttributes(s.key, s.mask, extra, b)
+}
