@@ -1,6 +1,8 @@
 // The host behind the ports, frame in and frame out, on the real datapath.
 
 import { beforeEach, describe, expect, test } from 'vitest'
+import { counterRead } from '../memory/counters.ts'
+import { NETDEV_TX_COUNTER } from '../memory/layout/netdev.ts'
 import { linkLocalEui64 } from '../net/addr.ts'
 import { neighLookup, neighSnapshot } from '../net/neigh.ts'
 import { frameText } from '../testing/frame_text.ts'
@@ -248,6 +250,8 @@ describe('next hops', () => {
     for (const dst of ['10.0.1.1', '10.0.2.1', '127.0.0.1', 'fd00:1::1'])
       expect(tunnel(dst, { csum: true })).toEqual([])
     expect(w.drops()).toEqual({ otherhost: 4 })
+    const lo = counterRead(w.a, w.a.m[(w.dev('lo') + NETDEV_TX_COUNTER) >> 2])
+    expect([lo.packets, lo.bytes], 'as `ip -s link show lo` of a kernel counted').toEqual([4, 372])
     tunnel('fd00:1::1')
     expect(w.drops(), 'zero checksums over IPv6 are not taken').toEqual({ otherhost: 4, udp_csum: 1 })
   })

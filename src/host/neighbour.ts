@@ -29,7 +29,8 @@ import {
   neighTable,
   neighTimerHook,
 } from '../net/neigh.ts'
-import { neighExpire, neighGc, neighGet, neighUse, UCAST_PROBES } from '../net/neigh_update.ts'
+import { neighExpire, neighGc } from '../net/neigh_timer.ts'
+import { neighGet, neighUse, UCAST_PROBES } from '../net/neigh_update.ts'
 import { isEthernet, netdevFlags, netdevIsUp, netdevMac } from '../net/netdev.ts'
 import { load, store } from '../sync/atomic.ts'
 import * as Eth from '../wire/ethernet.ts'

@@ -20,12 +20,15 @@ import {
   PKT_TUN,
   PKT_TYPE_DEV_SHIFT,
 } from '../memory/layout/packet.ts'
+import { COUNTER_BYTES, COUNTER_PACKETS, COUNTER_SIZE, WORKER_COUNTERS } from '../memory/layout/worker.ts'
 import type { Held } from './neighbour.ts'
 import type { FragmentQueue } from './reassembly.ts'
 import { TimerHeap } from './timer_heap.ts'
 
 /** What the host asks of the datapath; Datapath of datapath/chip.ts is one. */
 export interface HostDatapath {
+  /** Address of the worker's struct. */
+  readonly struct: number
   alloc(): number
   release(pkt: number): void
   drop(pkt: number, reason: number): void
@@ -136,6 +139,21 @@ export function scrub(h: HostState, pkt: number): void {
   m[(pkt + PKT_TUN) >> 2] = 0
   m[(pkt + PKT_IIF) >> 2] = 0
   m[(pkt + PKT_HASH) >> 2] = 0
+}
+
+/** Counts a packet that a device took (NETDEV_RX_COUNTER, NETDEV_TX_COUNTER) in this worker's shard. */
+export function countDevice(h: HostState, dev: number, field: number, bytes: number): void {
+  const { m } = h.a
+  const id = m[(dev + field) >> 2]
+  const w = (m[(h.dp.struct + WORKER_COUNTERS) >> 2] + id * COUNTER_SIZE) >> 2
+  add64(m, w + (COUNTER_PACKETS >> 2), 1)
+  add64(m, w + (COUNTER_BYTES >> 2), bytes)
+}
+
+function add64(m: Int32Array, w: number, n: number): void {
+  const low = (m[w] >>> 0) + n
+  m[w] = low | 0
+  if (low > 0xffffffff) m[w + 1]++
 }
 
 /** Sends a frame that the host made. */

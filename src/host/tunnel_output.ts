@@ -14,17 +14,18 @@ import {
   DROP_TUNNEL_HEADER,
 } from '../memory/layout/drop.ts'
 import { HEADER_MTU } from '../memory/layout/encap.ts'
-import { NETDEV_F_EXTERNAL, NETDEV_FEATURES, NETDEV_TUN } from '../memory/layout/netdev.ts'
-import { PKT_NEST, PKT_TUN } from '../memory/layout/packet.ts'
+import { NETDEV_F_EXTERNAL, NETDEV_FEATURES, NETDEV_TUN, NETDEV_TX_COUNTER } from '../memory/layout/netdev.ts'
+import { PKT_LEN, PKT_NEST, PKT_TUN } from '../memory/layout/packet.ts'
 import { SLOW_NO_KEY, SLOW_NO_REMOTE, SLOW_NONE } from '../memory/layout/slow.ts'
 import { isAny } from '../net/inet.ts'
 import { addressType, lookup } from '../net/route.ts'
 import { buildHeader, freeHeader, headerFits } from '../tunnel/header.ts'
 import { tunnelOf } from '../tunnel/index.ts'
 import { newOuter } from '../tunnel/tunnel.ts'
+import * as Eth from '../wire/ethernet.ts'
 import { AF_INET, RTN_LOCAL } from '../wire/rtm_route.ts'
 import { fragmentAndSend, ipOutput } from './ip_output.ts'
-import { type HostState, scrub } from './state.ts'
+import { countDevice, type HostState, scrub } from './state.ts'
 
 /** Result of Datapath.encapsulate: no room in front of the packet. */
 const PUSH_NO_ROOM = 2
@@ -62,6 +63,7 @@ export function tunnelOutput(h: HostState, pkt: number, dev: number): void {
     dp.drop(pkt, DROP_LOOP)
     return
   }
+  const bytes = m[(pkt + PKT_LEN) >> 2] - Eth.LEN
   const header = buildHeader(a, type, dev, tun, outer, route.src, route.dev, NO_MAC, 0, route.mtu, 0)
   const pushed = dp.encapsulate(pkt, header)
   freeHeader(a, header)
@@ -70,6 +72,7 @@ export function tunnelOutput(h: HostState, pkt: number, dev: number): void {
     return
   }
   scrub(h, pkt)
+  countDevice(h, dev, NETDEV_TX_COUNTER, bytes)
   ipOutput(h, pkt, outer.family, route)
 }
 

@@ -18,27 +18,9 @@ import {
   NETDEV_KIND_LOOPBACK,
   NETDEV_KIND_PORT,
 } from '../memory/layout/netdev.ts'
-import {
-  IFA_F_NOPREFIXROUTE,
-  IFA_F_PERMANENT,
-  IFA_F_SECONDARY,
-  IFAPROT_KERNEL_LL,
-  IFAPROT_KERNEL_LO,
-} from '../wire/rtm_addr.ts'
+import { IFA_F_PERMANENT, IFA_F_SECONDARY, IFAPROT_KERNEL_LL, IFAPROT_KERNEL_LO } from '../wire/rtm_addr.ts'
 import { RTM_DELLINK, RTM_NEWLINK } from '../wire/rtm_link.ts'
-import {
-  AF_INET,
-  AF_INET6,
-  RT_SCOPE_HOST,
-  RT_SCOPE_LINK,
-  RT_TABLE_LOCAL,
-  RT_TABLE_MAIN,
-  RTN_BROADCAST,
-  RTN_LOCAL,
-  RTN_MULTICAST,
-  RTN_UNICAST,
-  RTPROT_KERNEL,
-} from '../wire/rtm_route.ts'
+import { AF_INET, AF_INET6, RT_SCOPE_HOST } from '../wire/rtm_route.ts'
 import {
   ADDR_FLAGS,
   ADDR_LEN,
@@ -51,22 +33,9 @@ import {
   readAddr,
   rtScope6,
 } from './addr.ts'
-import {
-  fibEach,
-  fibFind,
-  fibInit,
-  fibInsert,
-  fibRemove,
-  type NewRoute,
-  newRoute,
-  ROUTE_FAMILY,
-  ROUTE_METRIC,
-  ROUTE_OIF,
-  ROUTE_PREFSRC,
-  ROUTE_SCOPE,
-  ROUTE_TYPE,
-} from './fib.ts'
-import { addressAt, familyBits, ipv4Address, ipv4Number, isAny, isZeronet, prefixOf, sameAddress } from './inet.ts'
+import { addRoutes, dropRoutes, multicastRoute6, putRoute } from './addr_routes.ts'
+import { fibEach, fibInit, fibRemove, ROUTE_FAMILY, ROUTE_OIF, ROUTE_SCOPE } from './fib.ts'
+import { ipv4Address, prefixOf, sameAddress } from './inet.ts'
 import { publishLocal } from './local.ts'
 import { neighInit } from './neigh.ts'
 import { neighFlush } from './neigh_update.ts'
@@ -90,8 +59,6 @@ import {
 } from './netdev.ts'
 
 const ANY = new Uint8Array(16)
-/** IP6_RT_PRIO_ADDRCONF. */
-const METRIC6_KERNEL = 256
 const IPV6_MIN_MTU = 1280
 
 /** Makes the tables of net/ in a new arena, and the loopback device, up, with its addresses. Once, before any other call. */
@@ -129,139 +96,6 @@ export const newAddr = (
 })
 
 const nameOf = (a: Arena, ifindex: number): string => netdevName(a, netdevSlot(a, ifindex))
-
-// ---- routes that come with addresses
-function put(a: Arena, r: NewRoute): void {
-  const same = fibFind(
-    a,
-    r.table,
-    r.family,
-    r.dst,
-    r.length,
-    (x) =>
-      a.m[(x + ROUTE_TYPE) >> 2] === r.type &&
-      a.m[(x + ROUTE_OIF) >> 2] === r.oif &&
-      a.m[(x + ROUTE_METRIC) >> 2] >>> 0 === r.metric,
-  )
-  if (same === 0) fibInsert(a, r)
-}
-
-function take(a: Arena, r: NewRoute): void {
-  const same = fibFind(
-    a,
-    r.table,
-    r.family,
-    r.dst,
-    r.length,
-    (x) => a.m[(x + ROUTE_TYPE) >> 2] === r.type && a.m[(x + ROUTE_OIF) >> 2] === r.oif,
-  )
-  if (same !== 0) fibRemove(a, same)
-}
-
-const kernelRoute = (n: NewAddr, r: Partial<NewRoute>): NewRoute =>
-  newRoute({ family: n.family, table: RT_TABLE_LOCAL, type: RTN_LOCAL, protocol: RTPROT_KERNEL, oif: n.ifindex, ...r })
-
-const localRoute = (a: Arena, n: NewAddr): NewRoute =>
-  kernelRoute(n, {
-    dst: n.local,
-    length: familyBits(n.family),
-    scope: n.family === AF_INET ? RT_SCOPE_HOST : 0,
-    prefsrc: n.family === AF_INET ? primaryOf(a, n) : ANY,
-  })
-
-/** The primary address of the subnet of a secondary one speaks for it (inet_ifa_byprefix). */
-function primaryOf(a: Arena, n: NewAddr): Uint8Array {
-  if (!(n.flags & IFA_F_SECONDARY)) return n.local
-  for (let p = nextAddr(a, 0, n.ifindex, AF_INET); p !== 0; p = nextAddr(a, p, n.ifindex, AF_INET)) {
-    const x = readAddr(a, p)
-    if (x.flags & IFA_F_SECONDARY || x.length !== n.length) continue
-    if (sameAddress(prefixOf(x.peer, x.length), prefixOf(n.peer, n.length))) return x.local
-  }
-  return n.local
-}
-
-const prefixRoute = (a: Arena, n: NewAddr): NewRoute | null => {
-  if (n.flags & IFA_F_NOPREFIXROUTE) return null
-  const dst = prefixOf(n.peer, n.length)
-  if (n.family === AF_INET6)
-    return kernelRoute(n, {
-      table: RT_TABLE_MAIN,
-      type: RTN_UNICAST,
-      dst,
-      length: n.length,
-      metric: n.metric || METRIC6_KERNEL,
-    })
-  if (isZeronet(AF_INET, dst) || n.flags & IFA_F_SECONDARY || (n.length === 32 && sameAddress(dst, n.local)))
-    return null
-  const loopback = (netdevFlags(a, netdevSlot(a, n.ifindex)) & IFF_LOOPBACK) !== 0
-  return kernelRoute(n, {
-    table: loopback ? RT_TABLE_LOCAL : RT_TABLE_MAIN,
-    type: loopback ? RTN_LOCAL : RTN_UNICAST,
-    dst,
-    length: n.length,
-    scope: loopback ? RT_SCOPE_HOST : RT_SCOPE_LINK,
-    prefsrc: n.local,
-    metric: n.metric,
-  })
-}
-
-function broadcastRoutes(a: Arena, n: NewAddr): NewRoute[] {
-  if (n.family !== AF_INET || !netdevIsUp(a, netdevSlot(a, n.ifindex))) return []
-  const route = (dst: Uint8Array): NewRoute =>
-    kernelRoute(n, { type: RTN_BROADCAST, dst, length: 32, scope: RT_SCOPE_LINK, prefsrc: n.local })
-  const out: NewRoute[] = []
-  if (!isAny(n.broadcast) && ipv4Number(n.broadcast) !== 0xffffffff) out.push(route(n.broadcast))
-  const dst = prefixOf(n.peer, n.length)
-  if (!isZeronet(AF_INET, dst) && !(n.flags & IFA_F_SECONDARY) && n.length < 31) {
-    const last = ipv4Address((ipv4Number(dst) | (0xffffffff >>> n.length)) >>> 0)
-    if (!out.some((r) => sameAddress(r.dst, last))) out.push(route(last))
-  }
-  return out
-}
-
-const multicastRoute6 = (ifindex: number): NewRoute =>
-  newRoute({
-    family: AF_INET6,
-    table: RT_TABLE_LOCAL,
-    type: RTN_MULTICAST,
-    protocol: RTPROT_KERNEL,
-    dst: Uint8Array.of(0xff, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0),
-    length: 8,
-    metric: METRIC6_KERNEL,
-    oif: ifindex,
-  })
-
-/** fib_add_ifaddr, addrconf_prefix_route: of an IPv4 address on a device that is down only the local route. */
-function addRoutes(a: Arena, n: NewAddr): void {
-  const up = netdevIsUp(a, netdevSlot(a, n.ifindex))
-  if (n.family === AF_INET6 && !up) return
-  put(a, localRoute(a, n))
-  if (!up) return
-  const prefix = prefixRoute(a, n)
-  if (prefix !== null) put(a, prefix)
-  for (const r of broadcastRoutes(a, n)) put(a, r)
-}
-
-/** fib_del_ifaddr and fib_sync_down_addr, after the address left the list: routes that another address still needs stay. */
-function dropRoutes(a: Arena, n: NewAddr): void {
-  const others: NewAddr[] = []
-  for (let p = nextAddr(a, 0, 0, n.family); p !== 0; p = nextAddr(a, p, 0, n.family)) others.push(readAddr(a, p))
-  const mine = others.filter((x) => x.ifindex === n.ifindex)
-  const kept = [
-    ...mine.flatMap((x) => [prefixRoute(a, x), ...broadcastRoutes(a, x)]),
-    ...others.map((x) => localRoute(a, x)),
-  ]
-  const needed = (r: NewRoute): boolean =>
-    kept.some(
-      (k) => k !== null && k.type === r.type && k.length === r.length && sameAddress(k.dst, r.dst) && k.oif === r.oif,
-    )
-  const gone = [prefixRoute(a, n), ...broadcastRoutes(a, n), localRoute(a, n)]
-  for (const r of gone) if (r !== null && !needed(r)) take(a, r)
-  if (others.some((x) => sameAddress(x.local, n.local))) return
-  fibEach(a, (r) => {
-    if (a.m[(r + ROUTE_FAMILY) >> 2] === n.family && addressAt(a.u8, r + ROUTE_PREFSRC, n.local)) fibRemove(a, r)
-  })
-}
 
 /** Adds an address with its routes. The caller has checked that it may. Gives back its struct. */
 export function addAddress(a: Arena, n: NewAddr): number {
@@ -322,7 +156,7 @@ export function linkUp(a: Arena, dev: number, now = 0): void {
 function up6(a: Arena, dev: number, proto: number, cstamp: number): void {
   const ifindex = netdevIfindex(a, dev)
   const loopback = (netdevFlags(a, dev) & IFF_LOOPBACK) !== 0
-  if (!loopback) put(a, multicastRoute6(ifindex))
+  if (!loopback) putRoute(a, multicastRoute6(ifindex))
   if (!loopback && !isEthernet(a, dev)) return
   const local = loopback ? new Uint8Array(16) : linkLocalEui64(netdevMac(a, dev))
   if (loopback) local[15] = 1

@@ -83,7 +83,8 @@ export const NEIGH_UPDATE_F_EXT_LEARNED = 0x20
 export const NEIGH_UPDATE_F_ISROUTER = 0x40
 export const NEIGH_UPDATE_F_ADMIN = 0x80
 
-const NUD_IN_TIMER = NUD_INCOMPLETE | NUD_REACHABLE | NUD_DELAY | NUD_PROBE
+/** States that a timer ends. */
+export const NUD_IN_TIMER = NUD_INCOMPLETE | NUD_REACHABLE | NUD_DELAY | NUD_PROBE
 
 /** 01:00:5e and 23 bits of the group, 33:33 and 32 bits of it (RFC 1112 6.4, RFC 2464 7). */
 export function multicastMac(family: number, group: Uint8Array): Uint8Array {
@@ -176,21 +177,6 @@ function forcedGc(a: Arena, family: number, now: number): number {
   return gone.length
 }
 
-/** The periodic collection (neigh_periodic_work): failed ones, and those unused for GC_STALETIME, when there are many. */
-export function neighGc(a: Arena, family: number, now: number): void {
-  if (gcEntries(a, family) < GC_THRESH1) return
-  const m = a.m
-  neighEach(a, (n) => {
-    if (m[(n + NEIGH_FAMILY) >> 2] !== family || m[(n + NEIGH_ON_GC_LIST) >> 2] === 0) return
-    const state = m[(n + NEIGH_STATE) >> 2]
-    if (state & (NUD_PERMANENT | NUD_IN_TIMER)) return
-    const used = m[(n + NEIGH_USED) >> 2]
-    const confirmed = m[(n + NEIGH_CONFIRMED) >> 2]
-    const last = ((used - confirmed) | 0) < 0 ? confirmed : used
-    if (state === NUD_FAILED || (((now | 0) - last) | 0) >= GC_STALETIME) neighRemove(a, n)
-  })
-}
-
 /** Takes a neighbour out of the table and tells of it. Takes lock neighbour. */
 export function neighRemove(a: Arena, n: number): void {
   lockNeighbours(a)
@@ -258,13 +244,13 @@ function updateLocked(
     }
   }
   if (flags & NEIGH_UPDATE_F_USE) {
-    setState(a, n, old & ~NUD_PERMANENT, now, false)
+    neighSetStateLocked(a, n, old & ~NUD_PERMANENT, now, false)
     gcListLocked(a, n, onGcList(a, n))
     return { errno: 0, notify }
   }
   if (!(next & NUD_VALID)) {
     setTimerLocked(a, n, 0, false)
-    setState(a, n, next, now, false)
+    neighSetStateLocked(a, n, next, now, false)
     gcListLocked(a, n, onGcList(a, n))
     return {
       errno: 0,
@@ -311,7 +297,8 @@ function updateLocked(
 const onGcList = (a: Arena, n: number): boolean =>
   !(a.m[(n + NEIGH_STATE) >> 2] & NUD_PERMANENT) && !(a.m[(n + NEIGH_FLAGS) >> 2] & NTF_EXT_LEARNED)
 
-function setState(a: Arena, n: number, state: number, now: number, stamp: boolean): void {
+/** Sets the state, and the time of the change when `stamp`. The caller holds lock neighbour. */
+export function neighSetStateLocked(a: Arena, n: number, state: number, now: number, stamp: boolean): void {
   writeBegin(a, n)
   store(a.m, (n + NEIGH_STATE) >> 2, state)
   if (stamp) store(a.m, (n + NEIGH_UPDATED) >> 2, now)
@@ -361,12 +348,12 @@ export function neighUse(a: Arena, n: number, now: number): number {
   if (!(old & (NUD_CONNECTED | NUD_DELAY | NUD_PROBE)) && !m[(n + NEIGH_DEAD) >> 2]) {
     if (old & NUD_STALE) {
       next = NUD_DELAY
-      setState(a, n, next, now | 0, true)
+      neighSetStateLocked(a, n, next, now | 0, true)
       setTimerLocked(a, n, (now + DELAY_PROBE_TIME) | 0, true)
     } else if (!(old & NUD_INCOMPLETE)) {
       next = NUD_INCOMPLETE
       m[(n + NEIGH_PROBES) >> 2] = UCAST_PROBES
-      setState(a, n, next, now | 0, true)
+      neighSetStateLocked(a, n, next, now | 0, true)
       setTimerLocked(a, n, now | 0, true)
     }
   }
@@ -379,70 +366,6 @@ export function neighConfirm(a: Arena, n: number, now: number): void {
   lockNeighbours(a)
   setTime(a, n, NEIGH_CONFIRMED, now)
   unlockNeighbours(a)
-}
-
-/**
- * The state part of neigh_timer_handler: what the timer of a neighbour that ran out at `now` makes of it. Answers what
- * to do: 'probe' a request is due (and counted), 'failed' it has just failed, 'none'.
- */
-export function neighExpire(a: Arena, n: number, now: number): 'probe' | 'failed' | 'none' {
-  const m = a.m
-  const t = now | 0
-  lockNeighbours(a)
-  let state = m[(n + NEIGH_STATE) >> 2]
-  if (!(state & NUD_IN_TIMER) || m[(n + NEIGH_DEAD) >> 2]) {
-    setTimerLocked(a, n, 0, false)
-    unlockNeighbours(a)
-    return 'none'
-  }
-  const confirmed = m[(n + NEIGH_CONFIRMED) >> 2]
-  const since = (x: number): number => (t - x) | 0
-  let expires = (t + RETRANS_TIME) | 0
-  let notify = false
-  let answer: 'probe' | 'failed' | 'none' = 'none'
-  if (state & NUD_REACHABLE) {
-    if (since(confirmed) <= REACHABLE_TIME) {
-      expires = (confirmed + REACHABLE_TIME) | 0
-    } else if (since(m[(n + NEIGH_USED) >> 2]) <= DELAY_PROBE_TIME) {
-      state = NUD_DELAY
-      setState(a, n, state, t, true)
-      expires = (t + DELAY_PROBE_TIME) | 0
-    } else {
-      state = NUD_STALE
-      setState(a, n, state, t, true)
-      notify = true
-    }
-  } else if (state & NUD_DELAY) {
-    if (since(confirmed) <= DELAY_PROBE_TIME) {
-      state = NUD_REACHABLE
-      setState(a, n, state, t, true)
-      notify = true
-      expires = (confirmed + REACHABLE_TIME) | 0
-    } else {
-      state = NUD_PROBE
-      m[(n + NEIGH_PROBES) >> 2] = 0
-      setState(a, n, state, t, true)
-      notify = true
-    }
-  }
-  const most = UCAST_PROBES + (state & NUD_PROBE ? 0 : MCAST_PROBES)
-  if (state & (NUD_INCOMPLETE | NUD_PROBE) && m[(n + NEIGH_PROBES) >> 2] >= most) {
-    setState(a, n, NUD_FAILED, t, true)
-    setTimerLocked(a, n, 0, false)
-    notify = true
-    answer = 'failed'
-  } else {
-    // Not sooner than in 10 ms: a timer that runs out just when the time is over finds it not quite over.
-    if (((expires - t) | 0) < 10) expires = (t + 10) | 0
-    setTimerLocked(a, n, expires, (state & NUD_IN_TIMER) !== 0)
-    if (state & (NUD_INCOMPLETE | NUD_PROBE)) {
-      m[(n + NEIGH_PROBES) >> 2]++
-      answer = 'probe'
-    }
-  }
-  unlockNeighbours(a)
-  if (notify) neighNotify(a, RTM_NEWNEIGH, n)
-  return answer
 }
 
 /** What kind of address the neighbour has: RTN_*. */

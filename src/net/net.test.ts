@@ -34,7 +34,8 @@ import { fibSorted, readRoute } from './fib.ts'
 import { addPort, linkDown, linkUp, netInit } from './link.ts'
 import { localIfindex, localType } from './local.ts'
 import { neighLookup, neighSnapshot } from './neigh.ts'
-import { NEIGH_UPDATE_F_OVERRIDE, neighExpire, neighGet, neighUpdate, neighUse } from './neigh_update.ts'
+import { neighExpire } from './neigh_timer.ts'
+import { NEIGH_UPDATE_F_OVERRIDE, neighGet, neighUpdate, neighUse } from './neigh_update.ts'
 import {
   netdevByName,
   netdevIfindex,

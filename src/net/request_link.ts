@@ -67,14 +67,34 @@ const KNOWN = new Set([
   L.IFLA_NUM_RX_QUEUES,
 ])
 
+/** What people call them. */
+const NAMES: Readonly<Record<number, string>> = {
+  [L.IFLA_LINK]: 'a lower device (link)',
+  [L.IFLA_TXQLEN]: 'txqueuelen',
+  [L.IFLA_MASTER]: 'master',
+  [L.IFLA_GROUP]: 'group',
+  [L.IFLA_IFALIAS]: 'alias',
+  [L.IFLA_NET_NS_FD]: 'netns',
+  [L.IFLA_NET_NS_PID]: 'netns',
+  [L.IFLA_AF_SPEC]: 'addrgenmode',
+  [L.IFLA_XDP]: 'xdp',
+  [L.IFLA_CARRIER]: 'carrier',
+  [L.IFLA_BROADCAST]: 'broadcast',
+}
+
+/** Finds the attributes; refuses a kind of device that there is not, then attributes that are not known, by name. */
 function parse(r: Request): void {
-  forEachAttr(r.d, L.IFINFOMSG_ATTRS, r.end, (type, payload) => {
-    if (!KNOWN.has(type)) throw new NetlinkError(EOPNOTSUPP, `link attribute ${type} is not supported`, payload - 4)
-  })
   parseAttrs(r.d, L.IFINFOMSG_ATTRS, r.end, tb, L.IFLA_ALLMULTI)
   info.fill(0)
   const li = tb[L.IFLA_LINKINFO]
   if (li) parseAttrs(r.d, li, li + attrLen(r.d, li), info, L.IFLA_INFO_SLAVE_DATA)
+  const kind = info[L.IFLA_INFO_KIND] ? attrString(r.d, info[L.IFLA_INFO_KIND]) : ''
+  if (kind && kind !== 'dummy' && r.c.kinds.named(kind) === undefined)
+    throw new NetlinkError(EOPNOTSUPP, `Unknown device type: ${kind} is not supported`)
+  forEachAttr(r.d, L.IFINFOMSG_ATTRS, r.end, (type, payload) => {
+    if (KNOWN.has(type)) return
+    throw new NetlinkError(EOPNOTSUPP, `${NAMES[type] ?? `link attribute ${type}`} is not supported`, payload - 4)
+  })
 }
 
 function target(r: Request): number {
@@ -110,10 +130,7 @@ export function newLink(r: Request): void {
 function make(r: Request, kindName: string): void {
   const { a, d, c } = r
   const kind = c.kinds.named(kindName)
-  if (kind === undefined && kindName !== 'dummy') {
-    const said = kindName ? `Unknown device type: ${kindName} is not supported` : 'Unknown device type'
-    throw new NetlinkError(EOPNOTSUPP, said)
-  }
+  if (kind === undefined && kindName !== 'dummy') throw new NetlinkError(EOPNOTSUPP, 'Unknown device type')
   const name = tb[L.IFLA_IFNAME] ? attrString(d, tb[L.IFLA_IFNAME]) : ''
   const mtu = tb[L.IFLA_MTU] ? d.getUint32(tb[L.IFLA_MTU], true) : 0
   const mac = tb[L.IFLA_ADDRESS] ? etherAddress(r) : null
