@@ -6,9 +6,9 @@
 // net/'s; qdiscs, chains, filters and actions are flow/'s; acknowledgements, errors and the end of a dump are made here,
 // as rtnetlink.c and af_netlink.c make them.
 
-import { encapInit, MODE_OFFLOAD, MODE_SOFTWARE, openEncap } from '../encap/encap.ts'
-import { type FlowContext, flowInit, openFlow } from '../flow/context.ts'
-import { flowOps } from '../flow/flow.ts'
+import { encapInit, MODE_OFFLOAD, MODE_SOFTWARE } from '../encap/encap.ts'
+import { type FlowContext, flowInit } from '../flow/context.ts'
+import { openFlow } from '../flow/open.ts'
 import { flowRequest, isFlowRequest } from '../flow/request.ts'
 import type { Arena } from '../memory/arena.ts'
 import { MemoryError } from '../memory/memory_error.ts'
@@ -57,9 +57,8 @@ export function makeTables(a: Arena, o: TableOptions = {}): void {
 
 /** This thread's control of the tables. */
 export function openControl(a: Arena, o: ControlOptions): Control {
-  const encap = openEncap(a, { flows: flowOps, now: o.now })
   return {
-    flow: openFlow(a, { now: o.now, encap, notify: o.notify }),
+    flow: openFlow(a, o),
     net: { a, now: o.now, kinds: { named: tunnelNamed, of: tunnelOf } },
   }
 }
