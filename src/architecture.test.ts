@@ -115,7 +115,13 @@ const all: Source[] = readdirSync(src, { recursive: true, encoding: 'utf8' })
   .map((file) => {
     const text = readFileSync(join(src, file), 'utf8')
     const code = text.replace(/\/\*[\s\S]*?\*\//g, '').replace(/^\s*\/\/.*$/gm, '')
-    return { file, folder: file.split('/')[0], text, code, isTest: /\.(test|bench|model|stress|fixture)\.ts$/.test(file) }
+    return {
+      file,
+      folder: file.split('/')[0],
+      text,
+      code,
+      isTest: /\.(test|bench|model|stress|fixture)\.ts$/.test(file),
+    }
   })
 const product = all.filter((s) => !s.isTest && s.folder !== 'testing')
 
