@@ -1,0 +1,121 @@
+// The rtnetlink server: a Unix socket on which clients ask and change a switch as they would a kernel.
+//
+// `serve` listens; each connection is a Session (session.ts), framed as frame.ts says. Requests are done one after the
+// other by `request`, in the order in which they arrive, and what they change is told to the groups by `tell` before
+// the answer goes out, as a kernel does. It knows nothing of switches: it hands messages over and answers back.
+// One thread; the daemon's main.
+
+import { chmodSync, existsSync, mkdirSync, rmSync } from 'node:fs'
+import { connect, createServer, type Server } from 'node:net'
+import { dirname } from 'node:path'
+import { groupOf } from './groups.ts'
+import { Session } from './session.ts'
+
+export interface ServeOptions {
+  /** Path of the socket. */
+  readonly path: string
+  /** File mode of the socket, 0o660 when absent. */
+  readonly mode?: number
+  /** Connections at a time; further ones are closed at once. */
+  readonly clients?: number
+  /** Milliseconds after which a client that reads nothing of a full backlog is closed. */
+  readonly stallMs?: number
+  /** Does one well-formed request, and answers it. */
+  request(message: Uint8Array): Uint8Array[]
+  /** The set of groups that somebody is in has changed; notifications of others need not be made. */
+  listening?(groups: ReadonlySet<number>): void
+  /** A connection ended, and why. */
+  closed?(why: string): void
+}
+
+export interface RtnlServer {
+  readonly path: string
+  readonly sessions: ReadonlySet<Session>
+  /** Tells a notification to those who are in its group. */
+  tell(message: Uint8Array): void
+  /** Ends all connections and takes the socket away. */
+  close(): Promise<void>
+}
+
+/** Port ids of clients that never say theirs: above every process id. */
+const NAMELESS = 0x8000_0000
+const LOOKS = 6
+
+/** Listens. Rejects with the system's error: EADDRINUSE when another daemon answers at the path, EACCES, … */
+export async function serve(o: ServeOptions): Promise<RtnlServer> {
+  const sessions = new Set<Session>()
+  let nameless = NAMELESS
+  const groupsChanged = (): void => {
+    o.listening?.(new Set([...sessions].flatMap((s) => [...s.groups])))
+  }
+  const server = createServer((socket) => {
+    if (sessions.size >= (o.clients ?? 512)) {
+      socket.on('error', () => {})
+      socket.destroy()
+      o.closed?.('too many clients')
+      return
+    }
+    const events = {
+      request: o.request,
+      groupsChanged,
+      closed: (s: Session, why: string) => {
+        sessions.delete(s)
+        if (s.groups.size > 0) groupsChanged()
+        o.closed?.(why)
+      },
+    }
+    sessions.add(new Session(socket, nameless++, events))
+  })
+  mkdirSync(dirname(o.path), { recursive: true })
+  await takeAway(o.path)
+  await listen(server, o.path, o.mode ?? 0o660)
+  const look = setInterval(
+    () => {
+      for (const s of sessions) if (s.stalledFor() >= LOOKS) s.close('the client does not read')
+    },
+    (o.stallMs ?? 30_000) / LOOKS,
+  )
+  look.unref()
+  return {
+    path: o.path,
+    sessions,
+    tell(message) {
+      const group = groupOf(message)
+      for (const s of sessions) if (s.groups.has(group)) s.tell(message)
+    },
+    close() {
+      clearInterval(look)
+      for (const s of [...sessions]) s.close('the daemon ends')
+      // Node takes the socket's file away itself.
+      return new Promise((resolve) => server.close(() => resolve()))
+    },
+  }
+}
+
+/** A socket that a daemon left behind when it was killed is in the way; one that answers is not ours to take. */
+async function takeAway(path: string): Promise<void> {
+  if (!existsSync(path)) return
+  const dead = await new Promise<boolean>((resolve) => {
+    const probe = connect(path)
+    probe.on('connect', () => {
+      probe.destroy()
+      resolve(false)
+    })
+    probe.on('error', (e: NodeJS.ErrnoException) => resolve(e.code === 'ECONNREFUSED'))
+  })
+  if (dead) rmSync(path)
+}
+
+function listen(server: Server, path: string, mode: number): Promise<void> {
+  // Nobody may slip in between listen and chmod.
+  const before = process.umask(0o177)
+  return new Promise<void>((resolve, reject) => {
+    server.once('error', reject)
+    server.listen(path, () => {
+      server.off('error', reject)
+      chmodSync(path, mode)
+      resolve()
+    })
+    process.umask(before)
+  })
+}
