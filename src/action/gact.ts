@@ -3,11 +3,19 @@
 //
 // `random netrand drop 10`: with a chance of one in ten the packet gets the second verdict. `determ`: every tenth does.
 
-import { ACT_CONTROL2, ACT_PARAMS } from '../memory/layout/action.ts'
+import {
+  ACT_CONTROL,
+  ACT_CONTROL2,
+  ACT_PARAMS,
+  TC_ACT_EXT_MASK,
+  TC_ACT_JUMP,
+  TC_ACT_PIPE,
+} from '../memory/layout/action.ts'
+import { OP_RANDOM } from '../memory/layout/program.ts'
 import type { Args } from '../tc/args.ts'
 import { LanguageError } from '../tc/language_error.ts'
 import type { Builder } from '../wire/netlink.ts'
-import { EINVAL, NetlinkError } from '../wire/netlink_error.ts'
+import { EINVAL, EOPNOTSUPP, NetlinkError } from '../wire/netlink_error.ts'
 import {
   genAction,
   MAX_RAND,
@@ -37,6 +45,8 @@ import { refuseOp } from './unsupported.ts'
 /** Params: type and one in how many. */
 const RANDOM_TYPE = ACT_PARAMS
 const RANDOM_VAL = ACT_PARAMS + 4
+/** How many packets there were, for determ. @atomic */
+const RANDOM_COUNT = ACT_PARAMS + 8
 
 const TYPES: Readonly<Record<number, string>> = { [PGACT_NETRAND]: 'netrand', [PGACT_DETERM]: 'determ' }
 const attrs = new Int32Array(TCA_GACT_PROB + 2)
@@ -57,6 +67,15 @@ function parseRandom(args: Args): { type: number; verdict: number; val: number }
   if (val > 10000) throw args.fail(`Illegal probability val  0x${val.toString(16)}`)
   args.skip()
   return { type, verdict, val }
+}
+
+// What comes behind an action in the program is what its control says: the second verdict may end the list, not go on.
+function checkRandom(control: number, chosen: number): void {
+  checkControl(chosen)
+  refuseOp('gact random')
+  const goesOn = chosen === TC_ACT_PIPE || (chosen > 0 && (chosen & ~TC_ACT_EXT_MASK) === TC_ACT_JUMP)
+  if (goesOn && chosen !== control)
+    throw new NetlinkError(EOPNOTSUPP, 'flowerbed: gact random cannot go on with pipe or jump as its second verdict')
 }
 
 export const gact: ActionKind = {
@@ -109,10 +128,10 @@ export const gact: ActionKind = {
       type = d.getUint16(prob, true)
       if (type >= MAX_RAND) throw new NetlinkError(EINVAL)
       if (isGoto(d.getInt32(prob + 4, true))) throw new NetlinkError(EINVAL, 'goto chain not allowed on fallback')
-      if (type !== PGACT_NONE) refuseOp('gact random')
     }
     const control = genAction(d, attrs[TCA_GACT_PARMS])
     checkControl(control)
+    if (type !== PGACT_NONE) checkRandom(control, d.getInt32(prob + 4, true))
     m[(RANDOM_TYPE + act) >> 2] = type
     m[(RANDOM_VAL + act) >> 2] = prob ? Math.max(1, d.getUint16(prob + 2, true)) : 0
     m[(act + ACT_CONTROL2) >> 2] = prob ? d.getInt32(prob + 4, true) : 0
@@ -121,7 +140,13 @@ export const gact: ActionKind = {
 
   cleanup: dropControl,
 
-  compile() {},
+  compile(c, act) {
+    const { m } = c.a
+    const type = m[(act + RANDOM_TYPE) >> 2]
+    if (type === PGACT_NONE) return
+    const [chosen, other] = [m[(act + ACT_CONTROL2) >> 2], m[(act + ACT_CONTROL) >> 2]]
+    c.emit(OP_RANDOM, type, m[(act + RANDOM_VAL) >> 2], chosen, other, act + RANDOM_COUNT, c.counter(act))
+  },
 
   dump(c, act, b) {
     const { m } = c.a

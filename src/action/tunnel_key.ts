@@ -115,11 +115,12 @@ interface Read {
   frag: boolean
 }
 
+function illegal(args: Args, what: string, ok: boolean): void {
+  if (!ok) throw args.fail(`Illegal "${what}"`)
+}
+
 // One word and its value; false when it is none of tunnel_key's.
 function parseWord(args: Args, b: Builder, r: Read): boolean {
-  const illegal = (what: string, ok: boolean): void => {
-    if (!ok) throw args.fail(`Illegal "${what}"`)
-  }
   if (args.matches('unset') || args.matches('set')) {
     if (r.action) throw args.fail(`unexpected "${args.word}" - action already specified`)
     r.action = args.matches('unset') ? TCA_TUNNEL_KEY_ACT_RELEASE : TCA_TUNNEL_KEY_ACT_SET
@@ -132,18 +133,18 @@ function parseWord(args: Args, b: Builder, r: Read): boolean {
   } else if (args.matches('id')) {
     args.next()
     const id = args.u32(10)
-    illegal('id', id >= 0)
+    illegal(args, 'id', id >= 0)
     b.attrBe32(TCA_TUNNEL_KEY_ENC_KEY_ID, id)
   } else if (args.matches('dst_port')) {
     args.next()
     const port = args.u16(10)
-    illegal('dst port', port >= 0)
+    illegal(args, 'dst port', port >= 0)
     b.attrBe16(TCA_TUNNEL_KEY_ENC_DST_PORT, port)
-  } else if (args.matches('geneve_opts')) illegal('geneve_opts', parseGeneve(args.next(), args, b))
-  else if (args.matches('vxlan_opts')) illegal('vxlan_opts', parseVxlan(args.next(), args, b))
-  else if (args.matches('erspan_opts')) illegal('erspan_opts', parseErspan(args.next(), args, b))
-  else if (args.matches('tos')) illegal('tos', parseTosTtl(args, b, TCA_TUNNEL_KEY_ENC_TOS))
-  else if (args.matches('ttl')) illegal('ttl', parseTosTtl(args, b, TCA_TUNNEL_KEY_ENC_TTL))
+  } else if (args.matches('geneve_opts')) illegal(args, 'geneve_opts', parseGeneve(args.next(), args, b))
+  else if (args.matches('vxlan_opts')) illegal(args, 'vxlan_opts', parseVxlan(args.next(), args, b))
+  else if (args.matches('erspan_opts')) illegal(args, 'erspan_opts', parseErspan(args.next(), args, b))
+  else if (args.matches('tos')) illegal(args, 'tos', parseTosTtl(args, b, TCA_TUNNEL_KEY_ENC_TOS))
+  else if (args.matches('ttl')) illegal(args, 'ttl', parseTosTtl(args, b, TCA_TUNNEL_KEY_ENC_TTL))
   else if (args.matches('csum')) r.csum = true
   else if (args.matches('nocsum')) r.csum = false
   else if (args.is('nofrag')) r.frag = false

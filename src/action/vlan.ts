@@ -1,7 +1,13 @@
 // vlan: pushes, pops or changes the outer VLAN tag; with pop_eth and push_eth the Ethernet header (m_vlan.c, act_vlan.c).
 
 import { ACT_PARAMS, TC_ACT_PIPE } from '../memory/layout/action.ts'
-import { OP_VLAN_MODIFY, OP_VLAN_POP, OP_VLAN_PUSH } from '../memory/layout/program.ts'
+import {
+  OP_VLAN_MODIFY,
+  OP_VLAN_POP,
+  OP_VLAN_POP_ETH,
+  OP_VLAN_PUSH,
+  OP_VLAN_PUSH_ETH,
+} from '../memory/layout/program.ts'
 import type { Args } from '../tc/args.ts'
 import { formatProtocol, parseProtocol } from '../tc/protocol_text.ts'
 import { attrLen } from '../wire/netlink.ts'
@@ -210,6 +216,11 @@ export const vlan: ActionKind = {
     else if (action === TCA_VLAN_ACT_PUSH) c.emit(OP_VLAN_PUSH, wire, tci, c.counter(act))
     else if (action === TCA_VLAN_ACT_MODIFY)
       c.emit(OP_VLAN_MODIFY, wire, tci, m[(act + HAS_PRIO) >> 2] ? 0xefff : 0xfff)
+    else if (action === TCA_VLAN_ACT_POP_ETH) c.emit(OP_VLAN_POP_ETH, c.counter(act))
+    else {
+      const w = (act + MACS) >> 2
+      c.emit(OP_VLAN_PUSH_ETH, m[w], m[w + 1], m[w + 2], c.counter(act))
+    }
   },
 
   dump(c, act, b) {

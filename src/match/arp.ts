@@ -23,6 +23,13 @@ const isArp = (ethType: number): boolean => ethType === 0x0806 || ethType === 0x
 export const arp: MatchGroup = {
   name: 'arp',
   keywords: ['arp_tip', 'arp_sip', 'arp_op', 'arp_tha', 'arp_sha'],
+  attributes: [
+    TCA_FLOWER_KEY_ARP_SIP,
+    TCA_FLOWER_KEY_ARP_TIP,
+    TCA_FLOWER_KEY_ARP_OP,
+    TCA_FLOWER_KEY_ARP_SHA,
+    TCA_FLOWER_KEY_ARP_THA,
+  ],
 
   parse(keyword, args, b, c) {
     args.next()

@@ -25,6 +25,7 @@ const cfmAttrs = new Int32Array(TCA_FLOWER_KEY_CFM_OPCODE + 1)
 export const cfm: MatchGroup = {
   name: 'cfm',
   keywords: ['cfm'],
+  attributes: [TCA_FLOWER_KEY_CFM],
 
   parse(_keyword, args, b, c) {
     args.next()

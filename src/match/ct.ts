@@ -90,6 +90,7 @@ function checkState(attrs: Int32Array, d: DataView): void {
 export const ct: MatchGroup = {
   name: 'ct',
   keywords: ['ct_state', 'ct_zone', 'ct_mark', 'ct_label'],
+  attributes: [TCA_FLOWER_KEY_CT_STATE, TCA_FLOWER_KEY_CT_ZONE, TCA_FLOWER_KEY_CT_MARK, TCA_FLOWER_KEY_CT_LABELS],
 
   parse(keyword, args, b) {
     args.next()

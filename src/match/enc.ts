@@ -66,6 +66,17 @@ function setAddresses(attrs: Int32Array, d: DataView, key: Uint8Array, mask: Uin
 export const enc: MatchGroup = {
   name: 'enc',
   keywords: ['enc_dst_ip', 'enc_src_ip', 'enc_key_id', 'enc_dst_port', 'enc_tos', 'enc_ttl'],
+  attributes: [
+    TCA_FLOWER_KEY_ENC_IPV4_SRC,
+    TCA_FLOWER_KEY_ENC_IPV4_DST,
+    TCA_FLOWER_KEY_ENC_IPV6_SRC,
+    TCA_FLOWER_KEY_ENC_IPV6_DST,
+    TCA_FLOWER_KEY_ENC_KEY_ID,
+    TCA_FLOWER_KEY_ENC_UDP_SRC_PORT,
+    TCA_FLOWER_KEY_ENC_UDP_DST_PORT,
+    TCA_FLOWER_KEY_ENC_IP_TOS,
+    TCA_FLOWER_KEY_ENC_IP_TTL,
+  ],
 
   parse(keyword, args, b) {
     args.next()

@@ -31,6 +31,7 @@ function write(bytes: Uint8Array, v: number): void {
 export const encFlags: MatchGroup = {
   name: 'enc_flags',
   keywords: ['enc_flags'],
+  attributes: [TCA_FLOWER_KEY_ENC_FLAGS],
 
   parse(keyword, args, _b, c) {
     args.next()

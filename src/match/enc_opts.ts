@@ -287,6 +287,7 @@ const maskNest = new Int32Array(TCA_FLOWER_KEY_ENC_OPTS_GTP + 1)
 export const encOpts: MatchGroup = {
   name: 'enc_opts',
   keywords: ['geneve_opts', 'vxlan_opts', 'erspan_opts', 'gtp_opts'],
+  attributes: [TCA_FLOWER_KEY_ENC_OPTS],
 
   parse: parseEncOpts,
 

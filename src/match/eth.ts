@@ -13,6 +13,7 @@ import { type MatchGroup, putKeyVal, setKeyVal } from './match.ts'
 export const eth: MatchGroup = {
   name: 'eth',
   keywords: ['dst_mac', 'src_mac'],
+  attributes: [TCA_FLOWER_KEY_ETH_DST, TCA_FLOWER_KEY_ETH_SRC],
 
   parse(keyword, args, b) {
     args.next()

@@ -10,6 +10,7 @@ const NAMES: Readonly<Record<number, string>> = { 2048: 'ipv4', 34525: 'ipv6', 2
 export const ethType: MatchGroup = {
   name: 'eth_type',
   keywords: [],
+  attributes: [],
 
   parse() {},
 

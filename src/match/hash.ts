@@ -8,6 +8,7 @@ import { type MatchGroup, putKeyVal, setKeyVal } from './match.ts'
 export const hash: MatchGroup = {
   name: 'hash',
   keywords: [],
+  attributes: [TCA_FLOWER_KEY_HASH],
 
   parse() {},
 

@@ -40,6 +40,12 @@ const attrsOf = (ethType: number, ipProto: number): IcmpAttrs | undefined =>
 export const icmp: MatchGroup = {
   name: 'icmp',
   keywords: ['type', 'code'],
+  attributes: [
+    TCA_FLOWER_KEY_ICMPV4_TYPE,
+    TCA_FLOWER_KEY_ICMPV4_CODE,
+    TCA_FLOWER_KEY_ICMPV6_TYPE,
+    TCA_FLOWER_KEY_ICMPV6_CODE,
+  ],
 
   parse(keyword, args, b, c) {
     args.next()

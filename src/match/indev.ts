@@ -16,6 +16,7 @@ const validName = (name: string): boolean =>
 export const indev: MatchGroup = {
   name: 'indev',
   keywords: ['indev'],
+  attributes: [TCA_FLOWER_INDEV],
 
   parse(_keyword, args, b) {
     const name = args.next()

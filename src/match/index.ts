@@ -173,15 +173,16 @@ export function printKeys(attrs: Int32Array, d: DataView, out: Printer): void {
 
 // ---- kernel halves
 
+/** For each attribute, the groups whose toKey it makes worth calling: bit i is SET_ORDER[i]. */
+const GROUPS_OF = new Int32Array(Tca.TCA_FLOWER_MAX + 1)
+for (const [i, group] of SET_ORDER.entries()) for (const type of group.attributes) GROUPS_OF[type] |= 1 << i
+
 const attrs = new Int32Array(Tca.TCA_FLOWER_MAX + 1)
 
-/**
- * Turns the content of a flower filter's TCA_OPTIONS, the bytes [o, end) of the message, into key and mask (512 bytes
- * each, overwritten) and what stands beside them. Throws NetlinkError: ERANGE for an attribute that is too short, EINVAL
- * for one that does not exist, and whatever the groups refuse.
- */
-export function flowKey(d: DataView, o: number, end: number, key: Uint8Array, mask: Uint8Array, extra: KeyExtra): void {
-  attrs.fill(0)
+// Finds the attributes in [o, end) and gives the groups that they call for.
+function findAttributes(d: DataView, o: number, end: number): number {
+  for (let t = 0; t <= Tca.TCA_FLOWER_MAX; t++) attrs[t] = 0
+  let groups = 0
   while (end - o >= NLA_HDRLEN) {
     const len = d.getUint16(o, true)
     if (len < NLA_HDRLEN || len > end - o) throw new NetlinkError(EINVAL, 'malformed attribute', o)
@@ -190,8 +191,19 @@ export function flowKey(d: DataView, o: number, end: number, key: Uint8Array, ma
       throw new NetlinkError(EINVAL, `flowerbed: unknown flower attribute ${type}`, o)
     if (len - NLA_HDRLEN < MIN_LENGTH[type]) throw new NetlinkError(ERANGE, '', o)
     attrs[type] = o + NLA_HDRLEN
+    groups |= GROUPS_OF[type]
     o += (len + 3) & ~3
   }
+  return groups
+}
+
+/**
+ * Turns the content of a flower filter's TCA_OPTIONS, the bytes [o, end) of the message, into key and mask (512 bytes
+ * each, overwritten) and what stands beside them. Throws NetlinkError: ERANGE for an attribute that is too short, EINVAL
+ * for one that does not exist, and whatever the groups refuse.
+ */
+export function flowKey(d: DataView, o: number, end: number, key: Uint8Array, mask: Uint8Array, extra: KeyExtra): void {
+  let groups = findAttributes(d, o, end)
   key.fill(0)
   mask.fill(0)
   extra.srcPortMin = 0
@@ -201,7 +213,11 @@ export function flowKey(d: DataView, o: number, end: number, key: Uint8Array, ma
   extra.classid = attrs[Tca.TCA_FLOWER_CLASSID] ? d.getUint32(attrs[Tca.TCA_FLOWER_CLASSID], true) : 0
   extra.flags = attrs[Tca.TCA_FLOWER_FLAGS] ? d.getUint32(attrs[Tca.TCA_FLOWER_FLAGS], true) : 0
   extra.act = attrs[Tca.TCA_FLOWER_ACT]
-  for (const group of SET_ORDER) group.toKey(attrs, d, key, mask, extra)
+  while (groups !== 0) {
+    const i = 31 - Math.clz32(groups & -groups)
+    groups &= groups - 1
+    SET_ORDER[i].toKey(attrs, d, key, mask, extra)
+  }
 }
 
 /** Writes the attributes that say `key` (as flowKey made it, not masked) and `mask`. */

@@ -42,6 +42,7 @@ function parseProto(args: Args, c: FlowerContext): number {
 export const ip: MatchGroup = {
   name: 'ip',
   keywords: ['ip_proto', 'ip_tos', 'ip_ttl'],
+  attributes: [TCA_FLOWER_KEY_IP_PROTO, TCA_FLOWER_KEY_IP_TOS, TCA_FLOWER_KEY_IP_TTL],
 
   parse(keyword, args, b, c) {
     args.next()

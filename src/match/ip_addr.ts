@@ -32,6 +32,7 @@ const BOTH = FLOW_ADDR_IPV4 | FLOW_ADDR_IPV6
 export const ipAddr: MatchGroup = {
   name: 'ip_addr',
   keywords: ['dst_ip', 'src_ip'],
+  attributes: [TCA_FLOWER_KEY_IPV4_SRC, TCA_FLOWER_KEY_IPV4_DST, TCA_FLOWER_KEY_IPV6_SRC, TCA_FLOWER_KEY_IPV6_DST],
 
   parse(keyword, args, b, c) {
     args.next()

@@ -19,6 +19,7 @@ const FLAGS: readonly Flag[] = [
 export const ipFlags: MatchGroup = {
   name: 'ip_flags',
   keywords: ['ip_flags'],
+  attributes: [TCA_FLOWER_KEY_FLAGS],
 
   parse(keyword, args, _b, c) {
     args.next()

@@ -9,6 +9,7 @@ import { type MatchGroup, putKeyVal, setKeyVal } from './match.ts'
 export const l2Miss: MatchGroup = {
   name: 'l2_miss',
   keywords: ['l2_miss'],
+  attributes: [TCA_FLOWER_L2_MISS],
 
   parse(_keyword, args, b) {
     args.next()

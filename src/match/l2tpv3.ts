@@ -9,6 +9,7 @@ const IPPROTO_L2TP = 115
 export const l2tpv3: MatchGroup = {
   name: 'l2tpv3',
   keywords: ['l2tpv3_sid'],
+  attributes: [TCA_FLOWER_KEY_L2TPV3_SID],
 
   parse(_keyword, args, b, c) {
     args.next()

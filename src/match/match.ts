@@ -81,6 +81,8 @@ export interface MatchGroup {
   readonly name: string
   /** The words that the group takes, spelled out. */
   readonly keywords: readonly string[]
+  /** The attributes that make toKey worth calling, masks left out. */
+  readonly attributes: readonly number[]
   /**
    * Reads one word of the group and its value: `args` stands on the word, `keyword` is the full word that it is short
    * for; leaves `args` behind the value. Refuses with LanguageError as tc does.
@@ -115,9 +117,8 @@ export function setKeyVal(
 
 // nla_memcpy: what the attribute has, the rest zero.
 function copy(d: DataView, payload: number, to: Uint8Array, offset: number, len: number): void {
-  const n = Math.min(len, attrLen(d, payload))
-  for (let i = 0; i < n; i++) to[offset + i] = d.getUint8(payload + i)
-  for (let i = n; i < len; i++) to[offset + i] = 0
+  const has = attrLen(d, payload)
+  for (let i = 0; i < len; i++) to[offset + i] = i < has ? d.getUint8(payload + i) : 0
 }
 
 /** Is any of `len` bytes set? */

@@ -183,6 +183,13 @@ function putStack(key: Uint8Array, mask: Uint8Array, b: Builder): void {
 export const mpls: MatchGroup = {
   name: 'mpls',
   keywords: ['mpls', 'mpls_label', 'mpls_tc', 'mpls_bos', 'mpls_ttl'],
+  attributes: [
+    TCA_FLOWER_KEY_MPLS_TTL,
+    TCA_FLOWER_KEY_MPLS_BOS,
+    TCA_FLOWER_KEY_MPLS_TC,
+    TCA_FLOWER_KEY_MPLS_LABEL,
+    TCA_FLOWER_KEY_MPLS_OPTS,
+  ],
 
   parse(keyword, args, b, c) {
     args.next()

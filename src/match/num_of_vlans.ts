@@ -8,6 +8,7 @@ import { type MatchGroup, putKeyVal, setKeyVal } from './match.ts'
 export const numOfVlans: MatchGroup = {
   name: 'num_of_vlans',
   keywords: ['num_of_vlans'],
+  attributes: [TCA_FLOWER_KEY_NUM_OF_VLANS],
 
   parse(_keyword, args, b, c) {
     args.next()

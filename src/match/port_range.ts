@@ -54,6 +54,12 @@ function printRange(out: Printer, d: DataView, name: string, min: number, max: n
 export const portRange: MatchGroup = {
   name: 'port_range',
   keywords: [],
+  attributes: [
+    TCA_FLOWER_KEY_PORT_SRC_MIN,
+    TCA_FLOWER_KEY_PORT_SRC_MAX,
+    TCA_FLOWER_KEY_PORT_DST_MIN,
+    TCA_FLOWER_KEY_PORT_DST_MAX,
+  ],
 
   parse() {},
 

@@ -80,6 +80,14 @@ function parsePort(args: Args, b: Builder, keyword: string, ipProto: number): vo
 export const ports: MatchGroup = {
   name: 'ports',
   keywords: ['dst_port', 'src_port'],
+  attributes: [
+    TCA_FLOWER_KEY_TCP_SRC,
+    TCA_FLOWER_KEY_TCP_DST,
+    TCA_FLOWER_KEY_UDP_SRC,
+    TCA_FLOWER_KEY_UDP_DST,
+    TCA_FLOWER_KEY_SCTP_SRC,
+    TCA_FLOWER_KEY_SCTP_DST,
+  ],
 
   parse(keyword, args, b, c) {
     args.next()

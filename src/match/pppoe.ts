@@ -3,7 +3,7 @@
 
 import { KEY_N_PROTO, KEY_PPP_PROTO, KEY_PPPOE_SID, KEY_PPPOE_TYPE } from '../memory/layout/flow_key.ts'
 import type { Args } from '../tc/args.ts'
-import { TCA_FLOWER_KEY_PPP_PROTO, TCA_FLOWER_KEY_PPPOE_SID } from '../wire/tca_flower.ts'
+import { TCA_FLOWER_KEY_ETH_TYPE, TCA_FLOWER_KEY_PPP_PROTO, TCA_FLOWER_KEY_PPPOE_SID } from '../wire/tca_flower.ts'
 import { illegal } from './masked_text.ts'
 import { isSet, keyProto, type MatchGroup, putKeyVal, setKeyVal } from './match.ts'
 
@@ -50,6 +50,7 @@ function parseProto(args: Args): number {
 export const pppoe: MatchGroup = {
   name: 'pppoe',
   keywords: ['pppoe_sid', 'ppp_proto'],
+  attributes: [TCA_FLOWER_KEY_ETH_TYPE, TCA_FLOWER_KEY_PPPOE_SID, TCA_FLOWER_KEY_PPP_PROTO],
 
   parse(keyword, args, b, c) {
     args.next()

@@ -12,6 +12,7 @@ const IPPROTO_AH = 51
 export const spi: MatchGroup = {
   name: 'spi',
   keywords: ['spi'],
+  attributes: [TCA_FLOWER_KEY_SPI],
 
   parse(_keyword, args, b, c) {
     args.next()

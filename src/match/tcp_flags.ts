@@ -10,6 +10,7 @@ const ALL = 0xfff
 export const tcpFlags: MatchGroup = {
   name: 'tcp_flags',
   keywords: ['tcp_flags'],
+  attributes: [TCA_FLOWER_KEY_TCP_FLAGS],
 
   parse(_keyword, args, b) {
     const word = args.next()

@@ -24,6 +24,7 @@ import {
   TCA_FLOWER_KEY_CVLAN_ID,
   TCA_FLOWER_KEY_CVLAN_PRIO,
   TCA_FLOWER_KEY_ETH_TYPE,
+  TCA_FLOWER_KEY_NUM_OF_VLANS,
   TCA_FLOWER_KEY_VLAN_ETH_TYPE,
   TCA_FLOWER_KEY_VLAN_ID,
   TCA_FLOWER_KEY_VLAN_PRIO,
@@ -174,6 +175,16 @@ function printTag(attrs: Int32Array, d: DataView, out: Printer, prefix: string, 
 export const vlan: MatchGroup = {
   name: 'vlan',
   keywords: ['vlan_id', 'vlan_prio', 'vlan_ethtype', 'cvlan_id', 'cvlan_prio', 'cvlan_ethtype'],
+  attributes: [
+    TCA_FLOWER_KEY_ETH_TYPE,
+    TCA_FLOWER_KEY_VLAN_ID,
+    TCA_FLOWER_KEY_VLAN_PRIO,
+    TCA_FLOWER_KEY_VLAN_ETH_TYPE,
+    TCA_FLOWER_KEY_CVLAN_ID,
+    TCA_FLOWER_KEY_CVLAN_PRIO,
+    TCA_FLOWER_KEY_CVLAN_ETH_TYPE,
+    TCA_FLOWER_KEY_NUM_OF_VLANS,
+  ],
 
   parse(keyword, args, b, c) {
     parseWord(keyword, args, b, c)
