@@ -260,7 +260,10 @@ export function getLink(r: Request): void {
   r.reply(linkMessage(r, dev, false))
 }
 
-const kindName = (r: Request, dev: number): string =>
+/** What a message of a link is made from. */
+export type LinkSource = Pick<Request, 'a' | 'c'>
+
+const kindName = (r: LinkSource, dev: number): string =>
   r.a.m[(dev + NETDEV_KIND) >> 2] === NETDEV_KIND_DUMMY ? 'dummy' : (r.c.kinds.of(r.a, dev)?.name ?? '')
 
 function arphrd(a: Arena, dev: number): number {
@@ -278,7 +281,7 @@ function linkMessage(r: Request, dev: number, more: boolean): Uint8Array {
 }
 
 /** rtnl_fill_ifinfo: the attributes that iproute2 shows, in the kernel's order. */
-export function fillLink(r: Request, dev: number, b: Builder): void {
+export function fillLink(r: LinkSource, dev: number, b: Builder): void {
   const { a } = r
   const up = netdevIsUp(a, dev)
   const kind = a.m[(dev + NETDEV_KIND) >> 2]

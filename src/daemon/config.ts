@@ -1,0 +1,145 @@
+// The daemon's configuration: a YAML file, checked before anything starts. The only file that knows yaml and zod.
+//
+//   socket: /run/flowerbed/rtnetlink.sock
+//   mode: "0660"
+//   log: info
+//   ports:
+//     - name: p0                    # the first one is port 0, with MAC 02:00:00:00:00:00 …
+//       driver: dummy               # sends into nothing; the other drivers are refused by name
+//       mac: 02:00:00:00:00:07
+//       mtu: 9000
+//   scripts: [setup.tc, rules.tc]   # ip and tc lines to run at the start, relative to this file
+//
+// What is wrong is a ConfigError that names file, line and place.
+
+import { readFileSync } from 'node:fs'
+import { dirname, resolve } from 'node:path'
+import { isMap, LineCounter, parseDocument } from 'yaml'
+import { z } from 'zod'
+import { LEVELS } from './log.ts'
+
+/** A configuration that cannot be used; the message says where and why. */
+export class ConfigError extends Error {
+  override readonly name = 'ConfigError'
+}
+
+/** Where the daemon listens and clients look unless told otherwise. */
+export const DEFAULT_SOCKET = '/run/flowerbed/rtnetlink.sock'
+
+/** Drivers that will be, so that a configuration which names one is told so, and not that it is misspelt. */
+const NOT_YET = ['af_packet', 'af_xdp', 'tap', 'raw_ip', 'pcap']
+
+const driver = z.string().superRefine((name, c) => {
+  if (name === 'dummy') return
+  const message = NOT_YET.includes(name)
+    ? `the port driver ${name} is not built yet; there is: dummy`
+    : `no such port driver: ${name}; there is: dummy`
+  c.addIssue({ code: 'custom', message })
+})
+
+const port = z.strictObject({
+  name: z.string().regex(/^[^\s/:]{1,15}$/, 'the name of a device has 1 to 15 characters, without blank, / or :'),
+  driver: driver.default('dummy'),
+  mac: z
+    .string()
+    .regex(/^[\da-f]{2}(:[\da-f]{2}){5}$/i, 'expected a MAC address like 02:00:00:00:00:01')
+    .refine((mac) => !(Number.parseInt(mac, 16) & 1), 'a multicast address cannot be the address of a port')
+    .optional(),
+  mtu: z.int().min(68).max(9216).default(1500),
+})
+
+const schema = z.strictObject({
+  socket: z.string().min(1).max(107, 'the path of a Unix socket has at most 107 characters').default(DEFAULT_SOCKET),
+  mode: z
+    .string()
+    .regex(/^0?[0-7]{3}$/, 'expected a file mode like "0660"')
+    .default('0660'),
+  log: z.enum(LEVELS).default('info'),
+  ports: z
+    .array(port)
+    .max(256)
+    .default([])
+    .superRefine((ports, c) => {
+      ports.forEach((p, i) => {
+        if (p.name === 'lo' || ports.findIndex((q) => q.name === p.name) < i)
+          c.addIssue({ code: 'custom', path: [i, 'name'], message: `there is a device ${p.name} already` })
+      })
+    }),
+  scripts: z.array(z.string().min(1)).default([]),
+})
+
+export interface PortConfig {
+  readonly name: string
+  readonly mac: Uint8Array
+  readonly mtu: number
+}
+
+export interface Config {
+  readonly socket: string
+  readonly mode: number
+  readonly log: (typeof LEVELS)[number]
+  readonly ports: readonly PortConfig[]
+  /** Absolute paths. */
+  readonly scripts: readonly string[]
+}
+
+/** The configuration in a file. Throws ConfigError. */
+export function readConfig(path: string): Config {
+  let text: string
+  try {
+    text = readFileSync(path, 'utf8')
+  } catch (e) {
+    throw new ConfigError(`${path}: ${(e as NodeJS.ErrnoException).code === 'ENOENT' ? 'no such file' : String(e)}`)
+  }
+  return parseConfig(text, path)
+}
+
+/** The configuration in a text; `path` is for messages and for what is relative to it. Throws ConfigError. */
+export function parseConfig(text: string, path: string): Config {
+  const lines = new LineCounter()
+  const doc = parseDocument(text, { lineCounter: lines, prettyErrors: false })
+  const line = (offset: number): string => `${path}:${lines.linePos(offset).line}`
+  const [broken] = doc.errors
+  if (broken !== undefined) throw new ConfigError(`${line(broken.pos[0])}: ${broken.message}`)
+  const result = schema.safeParse(doc.toJS() ?? {})
+  if (!result.success) {
+    const [issue] = result.error.issues
+    const at = issue.code === 'unrecognized_keys' ? [...issue.path, issue.keys[0]] : issue.path
+    const what =
+      issue.code === 'unrecognized_keys' ? `there is no option ${issue.keys[0]}` : `${place(at)}${issue.message}`
+    throw new ConfigError(`${line(offsetOf(doc, at))}: ${what}`)
+  }
+  const c = result.data
+  return {
+    socket: c.socket,
+    mode: Number.parseInt(c.mode, 8),
+    log: c.log,
+    ports: c.ports.map((p, i) => ({ name: p.name, mac: macOf(p.mac, i), mtu: p.mtu })),
+    scripts: c.scripts.map((s) => resolve(dirname(path), s)),
+  }
+}
+
+/** What holds without a file. */
+export const defaultConfig = (): Config => parseConfig('', 'defaults')
+
+const place = (path: readonly PropertyKey[]): string =>
+  path.length === 0
+    ? ''
+    : `${path.map((p) => (typeof p === 'number' ? `[${p}]` : `.${String(p)}`)).join('')}: `.slice(1)
+
+/** Where the key, or else the nearest thing around it that is there, stands in the text. */
+function offsetOf(doc: ReturnType<typeof parseDocument>, path: readonly PropertyKey[]): number {
+  for (let n = path.length; n > 0; n--) {
+    const parent = n === 1 ? doc.contents : doc.getIn(path.slice(0, n - 1), true)
+    const pair = isMap(parent) ? parent.items.find((i) => String(i.key) === String(path[n - 1])) : undefined
+    const node = (pair?.key ?? doc.getIn(path.slice(0, n), true)) as { range?: [number, number, number] } | undefined
+    if (node?.range) return node.range[0]
+  }
+  return (doc.contents as { range?: [number, number, number] } | null)?.range?.[0] ?? 0
+}
+
+/** 02:00:00:00:00:XX with the number of the port, unless the configuration says another one. */
+function macOf(text: string | undefined, number: number): Uint8Array {
+  if (text === undefined) return Uint8Array.of(2, 0, 0, 0, 0, number)
+  return Uint8Array.from(text.split(':'), (byte) => Number.parseInt(byte, 16))
+}
