@@ -15,11 +15,13 @@ import type { Arena } from '../memory/arena.ts'
 import {
   HEADER_BYTES,
   HEADER_ENTRY,
+  HEADER_ETHERTYPES,
   HEADER_F_DF_SET,
   HEADER_F_IPV6,
   HEADER_F_SMALL,
   HEADER_F_TTL_INHERIT,
   HEADER_FLAGS,
+  HEADER_INNER_MTU,
   HEADER_IP_SUM,
   HEADER_L3,
   HEADER_L4,
@@ -41,7 +43,7 @@ import { NETDEV_MAC } from '../memory/layout/netdev.ts'
 import { alloc, free, freeRcu } from '../memory/pool.ts'
 import { TAG_HEADER } from '../memory/tags.ts'
 import { AF_INET6 } from '../wire/rtm_route.ts'
-import { DEFAULT_TTL, type Outer, type TunnelType } from './tunnel.ts'
+import type { Outer, TunnelType } from './tunnel.ts'
 
 const ETH_LEN = 14
 const ETH_P_IP = 0x0800
@@ -119,7 +121,6 @@ export function buildHeader(
   const h = alloc(a, small ? HEADER_SIZE_SMALL : HEADER_SIZE, TAG_HEADER)
   const { m, u8, d } = a
   const flags = outer.flags | (ipv6 ? HEADER_F_IPV6 : 0) | (small ? HEADER_F_SMALL : 0)
-  const ttl = outer.ttl || DEFAULT_TTL
   const w = h >> 2
   m[w + (HEADER_LEN >> 2)] = length
   m[w + (HEADER_OUT_DEV >> 2)] = outDev
@@ -128,11 +129,13 @@ export function buildHeader(
   m[w + (HEADER_L4 >> 2)] = ETH_LEN + (ipv6 ? IPV6_LEN : IPV4_LEN)
   m[w + (HEADER_MTU >> 2)] = mtu
   m[w + (HEADER_TOS >> 2)] = outer.tos
-  m[w + (HEADER_TTL >> 2)] = ttl
+  m[w + (HEADER_TTL >> 2)] = outer.ttl
   m[w + (HEADER_PORT_MIN >> 2)] = outer.portMin
   m[w + (HEADER_PORT_COUNT >> 2)] = outer.portCount
   m[w + (HEADER_ENTRY >> 2)] = entry
   m[w + (HEADER_STRIP >> 2)] = outer.strip
+  m[w + (HEADER_ETHERTYPES >> 2)] = outer.ethertypes
+  m[w + (HEADER_INNER_MTU >> 2)] = outer.innerMtu < 0 ? mtu + outer.innerMtu : outer.innerMtu
 
   const o = headerBytes(a, h)
   for (let i = 0; i < 6; i++) {
@@ -141,12 +144,12 @@ export function buildHeader(
   }
   d.setUint16(o + 12, ipv6 ? ETH_P_IPV6 : ETH_P_IP)
   const ip = o + ETH_LEN
-  const written = flags & HEADER_F_TTL_INHERIT ? 0 : ttl
+  const ttl = flags & HEADER_F_TTL_INHERIT ? 0 : outer.ttl
   if (ipv6) {
-    writeIpv6(d, u8, ip, outer, src, written)
+    writeIpv6(d, u8, ip, outer, src, ttl)
     m[w + (HEADER_PSEUDO_SUM >> 2)] = sum(d, ip + 8, 32) + outer.proto
   } else {
-    writeIpv4(d, u8, ip, outer, src, written)
+    writeIpv4(d, u8, ip, outer, src, ttl)
     m[w + (HEADER_IP_SUM >> 2)] = sum(d, ip, IPV4_LEN)
     m[w + (HEADER_PSEUDO_SUM >> 2)] = sum(d, ip + 12, 8) + outer.proto
   }

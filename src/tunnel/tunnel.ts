@@ -30,7 +30,7 @@ export interface Outer {
   proto: number
   /** tos or traffic class that inner bits are added to. */
   tos: number
-  /** Hop limit, 0: the route's (64). With HEADER_F_TTL_INHERIT: for inner packets that have none. */
+  /** Hop limit as it is sent (0 is sent too). With HEADER_F_TTL_INHERIT: for inner packets that have none. */
   ttl: number
   /** IPv6 flow label. */
   label: number
@@ -43,6 +43,10 @@ export interface Outer {
   length: number
   /** Bytes of the inner frame that do not travel (14: the Ethernet header, for tunnels of layer 3). */
   strip: number
+  /** EtherType that inner frames must have, and in the high half another; as on the wire. 0: any. */
+  ethertypes: number
+  /** Inner IPv4 packets with DF, and IPv6 packets, that are longer are refused. 0: none; negative: so much less than the route's MTU. */
+  innerMtu: number
 }
 
 export interface TunnelType {
@@ -94,10 +98,12 @@ export const newOuter = (): Outer => ({
   portCount: 0,
   length: 0,
   strip: 0,
+  ethertypes: 0,
+  innerMtu: 0,
 })
 
 /** net.ipv4.ip_local_port_range: udp_flow_src_port() spreads over it when the device has no range of its own. */
 export const LOCAL_PORT_MIN = 32768
 export const LOCAL_PORT_MAX = 60999
-/** net.ipv4.ip_default_ttl and net.ipv6.conf.*.hop_limit. */
+/** net.ipv4.ip_default_ttl and net.ipv6.conf.*.hop_limit: what a type sends when nobody said a ttl (ip4_dst_hoplimit). */
 export const DEFAULT_TTL = 64

@@ -48,7 +48,7 @@ import { SLOW_NO_KEY, SLOW_NO_REMOTE, SLOW_NONE, SLOW_OPTIONS, SLOW_PER_PACKET }
 import { isAny, isMulticast } from '../net/inet.ts'
 import { VXLAN_DF_INHERIT, VXLAN_DF_SET } from '../wire/rtm_link.ts'
 import { AF_INET, AF_INET6 } from '../wire/rtm_route.ts'
-import { LOCAL_PORT_MAX, LOCAL_PORT_MIN, type Outer, type TunnelType } from './tunnel.ts'
+import { DEFAULT_TTL, LOCAL_PORT_MAX, LOCAL_PORT_MIN, type Outer, type TunnelType } from './tunnel.ts'
 import { VXLAN_F_TTL_INHERIT } from './vxlan_config.ts'
 import * as Link from './vxlan_link.ts'
 
@@ -93,7 +93,7 @@ function outerExternal(a: Arena, tun: number, out: Outer): number {
   copyAddresses(a, tun, out)
   out.oif = 0
   out.tos = a.u8[tun + TUN_TOS]
-  out.ttl = a.u8[tun + TUN_TTL]
+  out.ttl = a.u8[tun + TUN_TTL] || DEFAULT_TTL
   out.label = a.m[(tun + TUN_LABEL) >> 2]
   out.flags |= flags & TUNNEL_CSUM ? HEADER_F_CSUM : 0
   out.flags |= flags & TUNNEL_DONT_FRAGMENT && out.family === AF_INET ? HEADER_F_DF_SET : 0
@@ -112,10 +112,10 @@ function outerClassic(a: Arena, dev: number, tun: number, out: Outer): number {
     out.flags |= HEADER_F_TOS_INHERIT
   }
   if (a.m[(dev + Link.VXLAN_FLAGS) >> 2] & VXLAN_F_TTL_INHERIT) {
-    out.ttl = 0
+    out.ttl = DEFAULT_TTL
     out.flags |= HEADER_F_TTL_INHERIT
   } else {
-    out.ttl = a.u8[own + TUN_TTL] || (isMulticast(out.family, out.dst) ? 1 : 0)
+    out.ttl = a.u8[own + TUN_TTL] || (isMulticast(out.family, out.dst) ? 1 : DEFAULT_TTL)
   }
   out.label = a.m[(own + TUN_LABEL) >> 2]
   out.flags |= a.m[(own + TUN_FLAGS) >> 2] & TUNNEL_CSUM ? HEADER_F_CSUM : 0
@@ -133,6 +133,8 @@ function outer(a: Arena, dev: number, tun: number, out: Outer): number {
   out.flags = HEADER_F_UDP
   out.length = UDP_LEN + VXLAN_LEN
   out.strip = 0
+  out.ethertypes = 0
+  out.innerMtu = 0
   ports(a, dev, out)
   return isExternal(a, dev) ? outerExternal(a, tun, out) : outerClassic(a, dev, tun, out)
 }

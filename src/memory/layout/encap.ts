@@ -41,6 +41,10 @@ export const HEADER_PORT_COUNT = 44
 export const HEADER_ENTRY = 48
 /** Bytes to strip from the front of the inner frame first (14 for L3 tunnels). */
 export const HEADER_STRIP = 52
+/** EtherType that an inner frame must have, as on the wire and loaded little-endian (0: any); in the high half another one that will do. Others are dropped. */
+export const HEADER_ETHERTYPES = 56
+/** Inner IPv4 packets with DF, and IPv6 packets when this is 1280 or more, that are longer (from the IP header on) are not sent but answered with ICMP (gretap, gre); 0: no limit. */
+export const HEADER_INNER_MTU = 60
 /** Template bytes are right-aligned in HEADER_ROOM bytes from here. */
 export const HEADER_BYTES = 64
 export const HEADER_ROOM = 384
@@ -71,3 +75,5 @@ export const HEADER_F_SMALL = 512
 export const HEADER_F_NO_ECN = 1024
 /** Flow label from the flow hash (GRE over IPv6). */
 export const HEADER_F_FLOW_LABEL = 2048
+/** GRE: the protocol in the header is the inner frame's EtherType (tunnels of layer 3). */
+export const HEADER_F_INNER_TYPE = 4096
