@@ -38,3 +38,22 @@ export function add16(check: u32, addend: u32): u32 {
   const s = check + addend
   return (s + (s >>> 16)) & 0xffff
 }
+
+/** csum_replace4: a checksum field as loaded, after a word of what it covers has changed (words as loaded too). */
+export function replace4(check: u32, from: u32, to: u32): u32 {
+  let s = <u64>(0xffff0000 | (~check & 0xffff)) + <u64>~from
+  s = (s & 0xffffffff) + (s >>> 32)
+  s += to
+  s = (s & 0xffffffff) + (s >>> 32)
+  return ~fold(<u32>s) & 0xffff
+}
+
+/** CRC32c of bytes, as SCTP has it (RFC 3309): a little-endian word. */
+export function crc32c(p: usize, n: i32): u32 {
+  let crc: u32 = 0xffffffff
+  for (const end = p + n; p < end; p++) {
+    crc ^= load<u8>(p)
+    for (let i = 0; i < 8; i++) crc = (crc >>> 1) ^ (0x82f63b78 & -(crc & 1))
+  }
+  return ~crc
+}

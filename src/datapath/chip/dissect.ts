@@ -27,7 +27,9 @@ import {
   BE_PPP_SES,
   BE_RARP,
   ETH_LEN,
+  isBare,
   isVlan,
+  outerProtocol,
   protocolAt,
   VLAN_LEN,
 } from './frame.ts'
@@ -210,12 +212,13 @@ export function dissect(pkt: usize, key: usize, groups: u32): void {
     if (tun != 0) tunnelKeys(tun, key, groups)
     if ((groups & GROUP_MPLS_CT) != 0) store<u16>(key, load<u16>(pkt, PKT_CT_STATE), K.KEY_CT_STATE)
   }
-  if (len < <i32>ETH_LEN) return
+  const bare = isBare(pkt)
+  if (len < <i32>ETH_LEN && !bare) return
   store<u64>(key, load<u64>(data), K.KEY_ETH_DST)
   store<u32>(key, load<u32>(data, 8), K.KEY_ETH_SRC + 2)
 
-  let at: i32 = ETH_LEN
-  let type = protocolAt(data + 12, len - 12)
+  let at: i32 = bare ? 0 : ETH_LEN
+  let type = outerProtocol(pkt)
   let ipProto: u32 = 0
   let flags: u32 = 0
   let tags: u32 = 0

@@ -7,6 +7,11 @@ const ECT_1: u32 = 1
 const ECT_0: u32 = 2
 const CE: u32 = 3
 
+/** INET_ECN_set_ce, of a packet with `n` bytes behind `ip`: not-ECT stays. */
+export function setCe(ip: usize, n: i32, type: u32): void {
+  if (n >= (type == BE_IP ? 20 : 40)) decapsulateEcn(CE, ip, type)
+}
+
 /**
  * Carries the outer ECN over to the inner packet at `ip`, whose protocol is `type`. False: congestion was experienced
  * by a packet that cannot say so, it must be dropped.

@@ -2,12 +2,18 @@
 //
 // Gives back a verdict of the kernel (TC_ACT_*), the packet still there, or one of the two below, the packet gone.
 
-import { TC_ACT_GOTO_CHAIN, TC_ACT_OK } from '../../memory/layout/action.ts'
-import { DROP_DEV_DOWN, DROP_HEADROOM, DROP_MIRRED_NEST, DROP_NO_SLOT, DROP_VLAN } from '../../memory/layout/drop.ts'
+import { TC_ACT_GOTO_CHAIN, TC_ACT_OK, TC_ACT_PIPE } from '../../memory/layout/action.ts'
+import { DROP_ACTION, DROP_DEV_DOWN, DROP_HEADROOM, DROP_MIRRED_NEST, DROP_NO_SLOT, DROP_VLAN } from '../../memory/layout/drop.ts'
 import { ENCAP_DEV } from '../../memory/layout/encap.ts'
 import { IFF_UP, NETDEV_FLAGS, NETDEV_IFINDEX } from '../../memory/layout/netdev.ts'
 import { PKT_DEV, PKT_IIF, PKT_TUN } from '../../memory/layout/packet.ts'
 import * as P from '../../memory/layout/program.ts'
+import { gactRandom, police, sample } from './action_chance.ts'
+import { csum } from './action_csum.ts'
+import { mplsDecTtl, mplsModify, mplsPop, mplsPush, popEth, pushEth } from './action_mpls.ts'
+import { nat } from './action_nat.ts'
+import { pedit } from './action_pedit.ts'
+import { skbedit, skbmod } from './action_skb.ts'
 import { defer } from './backlog.ts'
 import { deliver } from './input.ts'
 import { transmit, transmitEncap } from './output.ts'
@@ -82,12 +88,91 @@ export function execute(pkt: usize, pc: usize, bytes: u32, ingress: bool): i32 {
         setModified(true)
         vlanModify(pkt, load<u32>(pc, 4), load<u32>(pc, 8), load<u32>(pc, 12))
         break
-      default:
-        return TC_ACT_OK
+      case P.OP_RANDOM: {
+        const verdict = gactRandom(pc + 4)
+        if (verdict != TC_ACT_PIPE) return verdict
+        break
+      }
+      case P.OP_POLICE: {
+        const verdict = police(pkt, pc + 4, bytes, ingress)
+        if (verdict == TC_ACT_GOTO_CHAIN) gotoChain = load<usize>(pc, 12)
+        if (verdict != TC_ACT_PIPE) return verdict
+        break
+      }
+      case P.OP_SAMPLE:
+        sample(pkt, pc + 4)
+        break
+      default: {
+        setModified(true)
+        const counter = edit(pkt, pc, ingress)
+        if (counter != EDITED) return refuse(pkt, counter, DROP_ACTION)
+        break
+      }
     }
     pc += (op >>> 8) << 2
   }
   return TC_ACT_OK
+}
+
+/** What `edit` gives when the packet may go on. */
+const EDITED: u32 = 0xffffffff
+
+/** Ops that change the packet alone. The counter of an action that refuses it, or EDITED. */
+function edit(pkt: usize, pc: usize, ingress: bool): u32 {
+  let ok = true
+  let counter = load<u32>(pc, 4)
+  switch (load<u32>(pc) & 0xff) {
+    case P.OP_PEDIT:
+      pedit(pkt, pc + 12, load<u32>(pc, 8), counter)
+      break
+    case P.OP_CSUM:
+      counter = load<u32>(pc, 8)
+      ok = csum(pkt, load<u32>(pc, 4))
+      break
+    case P.OP_MPLS_POP:
+      counter = load<u32>(pc, 8)
+      ok = mplsPop(pkt, load<u32>(pc, 4))
+      break
+    case P.OP_MPLS_PUSH:
+      counter = load<u32>(pc, 16)
+      ok = mplsPush(pkt, load<u32>(pc, 4), load<u32>(pc, 8), load<u32>(pc, 12))
+      break
+    case P.OP_MPLS_MODIFY:
+      counter = load<u32>(pc, 12)
+      ok = mplsModify(pkt, load<u32>(pc, 4), load<u32>(pc, 8))
+      break
+    case P.OP_MPLS_DEC_TTL:
+      ok = mplsDecTtl(pkt)
+      break
+    case P.OP_VLAN_POP_ETH:
+      ok = popEth(pkt)
+      break
+    case P.OP_VLAN_PUSH_ETH:
+      counter = load<u32>(pc, 16)
+      ok = pushEth(pkt, pc + 4)
+      break
+    case P.OP_NAT:
+      counter = load<u32>(pc, 20)
+      ok = nat(pkt, load<u32>(pc, 4), load<u32>(pc, 8), load<u32>(pc, 12), load<u32>(pc, 16) != 0)
+      break
+    case P.OP_SKBEDIT:
+      counter = load<u32>(pc, 28)
+      ok = skbedit(pkt, pc + 4)
+      break
+    case P.OP_SKBMOD:
+      counter = load<u32>(pc, 24)
+      ok = skbmod(pkt, pc + 4, ingress)
+      if (!ok) {
+        countOverlimit(counter) // where the others count a drop
+        counter = 0
+      }
+      break
+    default:
+      counter = 0
+      ok = false
+      break
+  }
+  return ok ? EDITED : counter
 }
 
 /** The action drops the packet, and its counter says so. */

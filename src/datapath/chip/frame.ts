@@ -4,7 +4,7 @@
 // treated as if it were outside: `skb->protocol` is what comes behind it, byte counts leave it out. Multi-byte numbers
 // are as loaded from the wire, so constants here are byte-swapped (0x0008 is ETH_P_IP, 0x0800).
 
-import { PKT_DATA, PKT_LEN } from '../../memory/layout/packet.ts'
+import { PKT_DATA, PKT_FLAGS, PKT_LEN, PKT_NETWORK_MASK, PKT_NETWORK_SHIFT } from '../../memory/layout/packet.ts'
 
 export const BE_IP: u16 = 0x0008
 export const BE_IPV6: u16 = 0xdd86
@@ -22,6 +22,8 @@ export const BE_802_2: u16 = 0x0400
 
 export const ETH_LEN: u32 = 14
 export const VLAN_LEN: u32 = 4
+/** A frame that has a tag must have two bytes of what is behind it: skb_vlan_untag. */
+export const TAGGED_MIN: u32 = 20
 
 // @ts-ignore: decorator
 @inline
@@ -56,10 +58,51 @@ export function macLen(data: usize, len: u32): u32 {
   return isTagged(data, len) ? ETH_LEN + VLAN_LEN : ETH_LEN
 }
 
-/** skb->protocol: behind the outermost tag. */
+/** skb_network_header: an address. Actions that push and pop in front of it leave it where it was. */
+export function networkHeader(pkt: usize): usize {
+  const at = (load<u32>(pkt, PKT_FLAGS) >>> PKT_NETWORK_SHIFT) & PKT_NETWORK_MASK
+  if (at != 0) return pkt + at
+  const data = load<usize>(pkt, PKT_DATA)
+  return data + macLen(data, load<u32>(pkt, PKT_LEN))
+}
+
+/** Notes where the network header is; 0: where the frame says. */
+export function setNetworkHeader(pkt: usize, at: usize): void {
+  const flags = load<u32>(pkt, PKT_FLAGS) & ~(<u32>PKT_NETWORK_MASK << PKT_NETWORK_SHIFT)
+  store<u32>(pkt, at == 0 ? flags : flags | (<u32>(at - pkt) << PKT_NETWORK_SHIFT), PKT_FLAGS)
+}
+
+/** Has an action taken the Ethernet header away, or pushed labels in front of it? */
+// @ts-ignore: decorator
+@inline
+export function isBare(pkt: usize): bool {
+  const at = (load<u32>(pkt, PKT_FLAGS) >>> PKT_NETWORK_SHIFT) & PKT_NETWORK_MASK
+  return at != 0 && pkt + at == load<usize>(pkt, PKT_DATA)
+}
+
+/** skb->protocol: what is behind the outermost tag. A frame without Ethernet header keeps it in front of its bytes. */
 export function innerProtocol(pkt: usize): u32 {
   const data = load<usize>(pkt, PKT_DATA)
+  if (isBare(pkt)) return load<u16>(data - 2)
   const len = load<u32>(pkt, PKT_LEN)
   const at: u32 = isTagged(data, len) ? 16 : 12
   return protocolAt(data + at, <i32>(len - at))
+}
+
+/** skb_protocol(skb, false): the outermost tag's, else the same. What prios compare. */
+export function outerProtocol(pkt: usize): u32 {
+  const data = load<usize>(pkt, PKT_DATA)
+  if (isBare(pkt)) return load<u16>(data - 2)
+  return protocolAt(data + 12, load<i32>(pkt, PKT_LEN) - 12)
+}
+
+/** skb_protocol(skb, true): behind all tags; 0 when a tag is cut short. */
+export function networkProtocol(data: usize, len: u32): u32 {
+  let at: u32 = 12
+  while (at + 2 <= len) {
+    const type = <u32>load<u16>(data + at)
+    if (!isVlan(type)) return type
+    at += 4
+  }
+  return 0
 }

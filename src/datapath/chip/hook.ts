@@ -17,7 +17,7 @@ import { BLOCK_CHAIN0, CHAIN_MASKS, FLOW_ACTIONS, FLOW_MASK, MASK_NEXT, MASK_PRI
 import { PKT_DATA, PKT_IIF, PKT_LEN } from '../../memory/layout/packet.ts'
 import { dissect } from './dissect.ts'
 import { EXEC_SHOT, EXEC_TAKEN, execute, gotoChain } from './execute.ts'
-import { BE_IP, ETH_LEN, isTagged, protocolAt, VLAN_LEN } from './frame.ts'
+import { BE_IP, ETH_LEN, isBare, isTagged, outerProtocol, VLAN_LEN } from './frame.ts'
 import { HOOK_DEPTH_MAX, SCRATCH_KEYS } from './layout.ts'
 import {
   ENTRY_FLOW,
@@ -70,7 +70,7 @@ export function runHook(pkt: usize, block: usize, ingress: bool): i32 {
   const plan = planOf(mask)
   const data = load<usize>(pkt, PKT_DATA)
   const len = load<u32>(pkt, PKT_LEN)
-  if (load<u32>(plan, PLAN_CHUNKS) == PLAN_SMALL && isQuick(data, len)) {
+  if (load<u32>(plan, PLAN_CHUNKS) == PLAN_SMALL && isQuick(data, len) && !isBare(pkt)) {
     const a = v128.and(quickChunk0(data), v128.load(plan, PLAN_MASKS))
     const b = v128.and(quickChunk1(data), v128.load(plan, PLAN_MASKS + 16))
     const c = v128.and(quickChunk2(data, load<u32>(pkt, PKT_IIF)), v128.load(plan, PLAN_MASKS + 32))
@@ -83,15 +83,14 @@ export function runHook(pkt: usize, block: usize, ingress: bool): i32 {
   }
   const key = scratch + SCRATCH_KEYS + ((<usize>hookDepth) << 9)
   dissect(pkt, key, load<u32>(plan, PLAN_GROUPS))
-  const flow = lookup(plan, key, protocolAt(data + 12, <i32>len - 12))
+  const flow = lookup(plan, key, outerProtocol(pkt))
   if (flow == 0) return HOOK_PASS
-  return runFlow(pkt, block, flow, load<usize>(flow, FLOW_ACTIONS), true, hookBytes(data, len, ingress), ingress)
+  return runFlow(pkt, block, flow, load<usize>(flow, FLOW_ACTIONS), true, hookBytes(pkt, data, len, ingress), ingress)
 }
 
 /** What the counters of a hook take for the packet's size. */
-// @ts-ignore: decorator
-@inline
-export function hookBytes(data: usize, len: u32, ingress: bool): u32 {
+function hookBytes(pkt: usize, data: usize, len: u32, ingress: bool): u32 {
+  if (isBare(pkt)) return len
   const bytes = isTagged(data, len) ? len - VLAN_LEN : len
   return ingress ? bytes - ETH_LEN : bytes
 }
@@ -163,7 +162,7 @@ function follow(pkt: usize, block: usize, flow: usize, key: usize, bytes: u32, i
       setModified(false)
       changed = true
     }
-    flow = lookup(plan, key, protocolAt(load<usize>(pkt, PKT_DATA) + 12, load<i32>(pkt, PKT_LEN) - 12))
+    flow = lookup(plan, key, outerProtocol(pkt))
     if (flow != 0) verdict = execute(pkt, load<usize>(flow, FLOW_ACTIONS), bytes, ingress)
   }
   if (changed) setModified(true)

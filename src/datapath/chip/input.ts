@@ -17,13 +17,11 @@ import {
   PKT_LEN,
   PKT_TYPE_DEV_SHIFT,
 } from '../../memory/layout/packet.ts'
-import { ETH_LEN, isVlan } from './frame.ts'
+import { ETH_LEN, isVlan, TAGGED_MIN } from './frame.ts'
 import { HOOK_PASS, HOOK_SHOT, runHook } from './hook.ts'
 import { localInput } from './local_input.ts'
 import { count, drop } from './state.ts'
 
-/** A frame that has a tag must have two bytes of what is behind it: skb_vlan_untag. */
-const TAGGED_MIN: u32 = 20
 /** What a port takes beside its MTU: Ethernet header and one tag (is_skb_forwardable). */
 export const MTU_SLACK: u32 = 18
 

@@ -36,6 +36,7 @@ import {
   PKT_FLAGS,
   PKT_LEN,
   PKT_TYPE_DEV_SHIFT,
+  PKT_TYPE_SHIFT,
 } from '../../memory/layout/packet.ts'
 import { SUPER_LOCAL, SUPER_NETDEVS } from '../../memory/layout/super.ts'
 import { PUNT_LOCAL } from '../../memory/layout/worker.ts'
@@ -47,10 +48,13 @@ import { untag } from './vlan.ts'
 
 const IPPROTO_UDP: u32 = 17
 const RTN_LOCAL: u32 = 2
+const PACKET_OTHERHOST: u32 = 3
 const UDP_LEN: u32 = 8
 
 /** PACKET_OTHERHOST: a unicast address that is not the one of the device which received the frame. */
 function isOtherHost(pkt: usize, data: usize): bool {
+  const type = load<u32>(pkt, PKT_FLAGS) >>> PKT_TYPE_SHIFT
+  if (type != 0) return type == PACKET_OTHERHOST + 1
   if ((load<u8>(data) & 1) != 0) return false
   const dev = load<usize>(SUPER_NETDEVS) + ((load<u32>(pkt, PKT_FLAGS) >>> PKT_TYPE_DEV_SHIFT) & 0xfff) * NETDEV_SIZE
   return load<u32>(data) != load<u32>(dev, NETDEV_MAC) || load<u16>(data, 4) != load<u16>(dev, NETDEV_MAC + 4)

@@ -10,6 +10,7 @@ import {
   DROP_LOOP,
   DROP_NO_PROTOCOL,
   DROP_NO_TUNNEL_KEY,
+  DROP_VLAN,
 } from '../../memory/layout/drop.ts'
 import { ENCAP_HEADER, ENCAP_TUN } from '../../memory/layout/encap.ts'
 import {
@@ -25,8 +26,9 @@ import {
   NETDEV_KIND_PORT,
   NETDEV_TX_COUNTER,
 } from '../../memory/layout/netdev.ts'
-import { PKT_DEV, PKT_LEN, PKT_TUN } from '../../memory/layout/packet.ts'
+import { PKT_DATA, PKT_DEV, PKT_LEN, PKT_TUN } from '../../memory/layout/packet.ts'
 import { EMIT_OUTPUT, PUNT_TUNNEL } from '../../memory/layout/worker.ts'
+import { isVlan, TAGGED_MIN } from './frame.ts'
 import { HOOK_PASS, HOOK_SHOT, runHook } from './hook.ts'
 import { ownTunnel } from './packet.ts'
 import { sendEncapsulated } from './push_header.ts'
@@ -44,8 +46,11 @@ export function transmit(pkt: usize, dev: usize): bool {
     if (fate != HOOK_PASS) return fate == HOOK_SHOT
   }
   if (load<u32>(dev, NETDEV_KIND) == NETDEV_KIND_PORT && (load<u32>(dev, NETDEV_FLAGS) & IFF_UP) != 0) {
-    count(load<u32>(dev, NETDEV_TX_COUNTER), load<u32>(pkt, PKT_LEN))
-    emit(pkt, dev, EMIT_OUTPUT, 0)
+    const len = load<u32>(pkt, PKT_LEN)
+    count(load<u32>(dev, NETDEV_TX_COUNTER), len)
+    // What is at the other end of a port (a veth) takes a frame whose tag is cut short off the wire and drops it.
+    if (len < TAGGED_MIN && isVlan(load<u16>(load<usize>(pkt, PKT_DATA), 12))) drop(pkt, DROP_VLAN)
+    else emit(pkt, dev, EMIT_OUTPUT, 0)
     return false
   }
   return transmitOther(pkt, dev)

@@ -12,7 +12,7 @@ import { PKT_DATA, PKT_HASH, PKT_HEADROOM, PKT_IIF, PKT_LEN, PKT_TUN } from '../
 import { PUNT_MTU } from '../../memory/layout/worker.ts'
 import { fold, sumNumber } from './checksum.ts'
 import { flowHash } from './entropy.ts'
-import { BE_IP, BE_IPV6, ETH_LEN, isVlan, macLen } from './frame.ts'
+import { BE_IP, BE_IPV6, ETH_LEN, macLen, networkProtocol, setNetworkHeader } from './frame.ts'
 import { transmit } from './output.ts'
 import { count, drop, punt, setModified } from './state.ts'
 
@@ -36,17 +36,6 @@ export function seedId(worker: u32): void {
 @inline
 export function takeId(): u32 {
   return nextId++ & 0xffff
-}
-
-/** Protocol behind all tags (skb_protocol(skb, true)); 0 when a tag is cut short. */
-function networkProtocol(data: usize, len: u32): u32 {
-  let at: u32 = 12
-  while (at + 2 <= len) {
-    const type = <u32>load<u16>(data + at)
-    if (!isVlan(type)) return type
-    at += 4
-  }
-  return 0
 }
 
 /**
@@ -169,6 +158,7 @@ export function sendEncapsulated(pkt: usize, dev: usize, header: usize): void {
   store<usize>(pkt, 0, PKT_TUN)
   store<u32>(pkt, 0, PKT_IIF)
   store<u32>(pkt, 0, PKT_HASH)
+  setNetworkHeader(pkt, 0)
   setModified(true)
   count(load<u32>(dev, NETDEV_TX_COUNTER), bytes - ETH_LEN)
   const out = load<usize>(header, H.HEADER_OUT_DEV)

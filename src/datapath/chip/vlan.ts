@@ -4,13 +4,14 @@
 // from the wire, tci a number.
 
 import { PKT_DATA, PKT_HEADROOM, PKT_LEN } from '../../memory/layout/packet.ts'
-import { isTagged, isVlan } from './frame.ts'
+import { isTagged, isVlan, macLen, networkHeader, setNetworkHeader } from './frame.ts'
 
 /** False: no room in front. */
 export function vlanPush(pkt: usize, tpid: u32, tci: u32): bool {
   const from = load<usize>(pkt, PKT_DATA)
   const data = from - 4
   if (data < pkt + PKT_HEADROOM) return false
+  setNetworkHeader(pkt, networkHeader(pkt))
   const head = load<u64>(from)
   const rest = load<u32>(from, 8)
   store<u64>(data, head)
@@ -39,7 +40,10 @@ export function vlanPop(pkt: usize): bool {
   const len = load<u32>(pkt, PKT_LEN)
   if (!isTagged(data, len)) return true
   if (isVlan(load<u16>(data, 16)) && len < 22) return false
+  const at = networkHeader(pkt)
   untag(pkt)
+  const behind = data + 4 + macLen(data + 4, len - 4)
+  setNetworkHeader(pkt, at > behind ? at : behind)
   return true
 }
 

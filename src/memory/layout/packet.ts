@@ -45,5 +45,10 @@ export const PKT_F_CSUM_VERIFIED = 1
 export const PKT_F_REASSEMBLED = 2
 /** L2 miss in a bridge (skb ext). */
 export const PKT_F_L2_MISS = 4
+/** Bits 3 .. 15: network header (skb->network_header), bytes from the slot; 0: behind the Ethernet header and one tag. */
+export const PKT_NETWORK_SHIFT = 3
+export const PKT_NETWORK_MASK = 0x1fff
+/** Bits 28 .. 31: packet type that an action set (PACKET_HOST 0 … PACKET_OTHERHOST 3) and one, 0: by the address. */
+export const PKT_TYPE_SHIFT = 28
 /** From this bit on: ifindex of the device that gave the packet its type (eth_type_trans: host, other host, multicast). */
 export const PKT_TYPE_DEV_SHIFT = 16
