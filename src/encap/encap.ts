@@ -14,7 +14,6 @@ import type { Arena } from '../memory/arena.ts'
 import { rcuOf } from '../memory/arena.ts'
 import { reclaim } from '../memory/deferred.ts'
 import { ENCAP_HEADER } from '../memory/layout/encap.ts'
-import { NETDEV_ENCAP } from '../memory/layout/netdev.ts'
 import { SLOW_NEIGH_STALE } from '../memory/layout/slow.ts'
 import { readerOf } from '../memory/thread_record.ts'
 import { fibListen } from '../net/fib.ts'
@@ -85,9 +84,6 @@ export function encapUsed(a: Arena, e: number): void {
   const nhe = m[(e + ENTRY_NHE) >> 2]
   if (nhe !== 0 && Refcount.take(m, (nhe + NHE_REFCNT) >> 2)) postNeighUpdate(a, nhe)
 }
-
-/** The entry of a classic tunnel device, 0 without. */
-export const deviceEntry = (a: Arena, dev: number): number => a.m[(dev + NETDEV_ENCAP) >> 2]
 
 function call(a: Arena, f: number, argument: number): void {
   if (f === WORK_NEIGH_UPDATE) neighUpdate(a, argument)

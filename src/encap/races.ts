@@ -361,7 +361,11 @@ none(74, 'D drops a reference in atomic context', 'D posts one work that exists 
 race(75, 'C and E rebuild one header', 'one worker, one function (settle), under encap_tbl', 'code')
 race(76, 'C up on a dead route', 'settle asks for the route before the neighbour, every time', 'encap.test.ts')
 none(77, 'C, E, F in parallel', 'F does not exist; C and E are works of one queue')
-none(78, 'C waits for a deleter that waits for F', 'F does not exist')
+none(
+  78,
+  'C waits for a deleter that waits for F',
+  'flows are not retried (23): a deleter waits for nobody before del_hw_done',
+)
 race(79, 'E and a flow that failed', 'as 32', 'attach.model.ts goodFailed')
 race(
   80,
