@@ -1,7 +1,10 @@
 // What an error means to the one who ran the command: a line on stderr and an exit status.
+import { ConfigError } from '../daemon/config_error.ts'
+import { DoorError } from '../daemon/door.ts'
 import { MemoryError } from '../memory/memory_error.ts'
 import { CaptureError } from '../port/capture/capture.ts'
 import { ScenarioError } from '../replay/scenario_error.ts'
+import { SocketError } from './socket_error.ts'
 import { UsageError } from './usage_error.ts'
 
 /** The system's answers that a different command line would have avoided. */
@@ -12,7 +15,10 @@ function systemError(e: unknown): NodeJS.ErrnoException | null {
 }
 
 const isBadInput = (e: unknown): e is Error =>
-  e instanceof ScenarioError || e instanceof CaptureError || e instanceof UsageError
+  e instanceof ScenarioError || e instanceof CaptureError || e instanceof UsageError || e instanceof ConfigError
+
+/** What the daemon's side may be missing: a socket that answers, a compiler. */
+const isMissing = (e: unknown): e is Error => e instanceof SocketError || e instanceof DoorError
 
 /** 2 for bad input, 3 when the system refused, or for a bug. */
 export function exitStatus(e: unknown): number {
@@ -22,7 +28,7 @@ export function exitStatus(e: unknown): number {
 /** Says it on stderr, one line first. A bug keeps its stack. */
 export function report(e: unknown): void {
   const system = systemError(e)
-  if (isBadInput(e) || e instanceof MemoryError) process.stderr.write(`${e.message}\n`)
+  if (isBadInput(e) || isMissing(e) || e instanceof MemoryError) process.stderr.write(`${e.message}\n`)
   else if (system !== null) process.stderr.write(`${system.path ?? system.syscall}: ${plain(system)}\n`)
   else process.stderr.write(`flowerbed: a bug: ${e instanceof Error ? e.stack : e}\n`)
 }

@@ -6,6 +6,7 @@
 // The only file that knows the option parser. Errors go to stderr, one line first: what, where, why.
 import { readFileSync } from 'node:fs'
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander'
+import { DEFAULT_SOCKET } from '../rtnl/frame.ts'
 import { bench } from './bench.ts'
 import { convert } from './convert.ts'
 import { exitStatus, report } from './errors.ts'
@@ -27,6 +28,7 @@ const program = new Command('flowerbed')
   .description('A userspace software switch that runs tc flower rules, with tunnel encap and decap.')
   .version(version)
   .helpCommand(false)
+  .enablePositionalOptions()
   .showHelpAfterError('(--help says how)')
   .exitOverride()
   .configureOutput({ outputError: (text, write) => write(`flowerbed: ${text.replace(/^error: /, '')}`) })
@@ -73,6 +75,41 @@ program
   .argument('<from>', 'a capture')
   .argument('<to>', 'a .pcap or .pcapng file to write')
   .action((from, to) => finish(convert(from, to)))
+
+program
+  .command('run')
+  .description('Run the daemon: a switch that tc and ip manage, until SIGTERM.')
+  .option('--config <file>', 'configuration (default: /etc/flowerbed.yaml, if it is there)')
+  .option('--socket <path>', `where to listen for rtnetlink (default: ${DEFAULT_SOCKET})`)
+  .addHelpText(
+    'after',
+    `
+Example of a configuration:
+  ports:
+    - name: p0
+    - { name: p1, mtu: 9000, mac: 02:00:00:00:00:07 }
+  scripts: [setup.tc, rules.tc]`,
+  )
+  .action(async (options) => finish((await import('./run.ts')).run(options)))
+
+program
+  .command('shell')
+  .description('Run a command, or a shell, in which the unmodified tc and ip programs speak to the daemon.')
+  .argument('[command...]', 'a command and its words')
+  .option('--socket <path>', 'socket of the daemon', DEFAULT_SOCKET)
+  .passThroughOptions()
+  .action(async (command, options) => finish((await import('./shell.ts')).shell(command, options.socket)))
+
+for (const name of ['tc', 'ip'] as const)
+  program
+    .command(name)
+    .description(`Manage the daemon with the grammar, the output and the exit statuses of ${name}.`)
+    .argument('[words...]', `what you would say to ${name}`)
+    .option('--socket <path>', 'socket of the daemon', DEFAULT_SOCKET)
+    .helpOption('--help')
+    .allowUnknownOption()
+    .passThroughOptions()
+    .action(async (words, options) => finish((await import('./tc.ts')).tc(name, words, options.socket)))
 
 async function finish(work: Promise<number>): Promise<void> {
   process.exitCode = await work

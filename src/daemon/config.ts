@@ -16,15 +16,9 @@ import { readFileSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
 import { isMap, LineCounter, parseDocument } from 'yaml'
 import { z } from 'zod'
+import { DEFAULT_SOCKET } from '../rtnl/frame.ts'
+import { ConfigError } from './config_error.ts'
 import { LEVELS } from './log.ts'
-
-/** A configuration that cannot be used; the message says where and why. */
-export class ConfigError extends Error {
-  override readonly name = 'ConfigError'
-}
-
-/** Where the daemon listens and clients look unless told otherwise. */
-export const DEFAULT_SOCKET = '/run/flowerbed/rtnetlink.sock'
 
 /** Drivers that will be, so that a configuration which names one is told so, and not that it is misspelt. */
 const NOT_YET = ['af_packet', 'af_xdp', 'tap', 'raw_ip', 'pcap']

@@ -15,6 +15,9 @@
 //
 // Both ends use these functions; no state is shared between threads.
 
+/** Where the daemon listens and clients look unless told otherwise. */
+export const DEFAULT_SOCKET = '/run/flowerbed/rtnetlink.sock'
+
 export const FRAME_NETLINK = 0
 export const FRAME_PORT = 1
 export const FRAME_JOIN = 2
