@@ -5,8 +5,10 @@ import { ACT_CONTROL, ACT_KIND, TC_ACT_EXT_MASK, TC_ACT_JUMP, TC_ACT_PIPE } from
 import { attrLen, forEachAttr } from '../wire/netlink.ts'
 import { EINVAL, ERANGE, NetlinkError } from '../wire/netlink_error.ts'
 import type { ActionKind } from './action.ts'
+import { connmark } from './connmark.ts'
 import { csum } from './csum.ts'
 import { ct } from './ct.ts'
+import { ctinfo } from './ctinfo.ts'
 import { gact } from './gact.ts'
 import { gate } from './gate.ts'
 import { isRedirect, mirred, tunnelDeviceOf } from './mirred.ts'
@@ -23,8 +25,10 @@ import { vlan } from './vlan.ts'
 
 /** The catalogue, by name. */
 export const actionKinds: readonly ActionKind[] = [
+  connmark,
   csum,
   ct,
+  ctinfo,
   gact,
   gate,
   mirred,

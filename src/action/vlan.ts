@@ -230,7 +230,8 @@ export const vlan: ActionKind = {
     if (isTag(action)) {
       b.attrU16(TCA_VLAN_PUSH_VLAN_ID, m[(act + VID) >> 2])
       b.attrBe16(TCA_VLAN_PUSH_VLAN_PROTOCOL, m[(act + TPID) >> 2])
-      b.attrU8(TCA_VLAN_PUSH_VLAN_PRIORITY, m[(act + PRIO) >> 2])
+      if (action === TCA_VLAN_ACT_PUSH || m[(act + HAS_PRIO) >> 2])
+        b.attrU8(TCA_VLAN_PUSH_VLAN_PRIORITY, m[(act + PRIO) >> 2])
     } else if (action === TCA_VLAN_ACT_PUSH_ETH) {
       b.attrSlice(TCA_VLAN_PUSH_ETH_DST, u8, act + MACS, 6)
       b.attrSlice(TCA_VLAN_PUSH_ETH_SRC, u8, act + MACS + 6, 6)

@@ -81,6 +81,11 @@ export const OP_SAMPLE = 31
 /** OP_GATE gate counter: address of the schedule (GATE_*); refuses when it is closed, overlimits when max-octets are used up. */
 export const OP_GATE = 32
 
+/** OP_CONNMARK zone: the packet's mark becomes that of its connection in the zone, if it has one (act_connmark). */
+export const OP_CONNMARK = 33
+/** OP_CTINFO zone dscpmask statemask cpmask counter: from the mark of its connection in the zone, the DS field of the packet (dscpmask not 0) and its mark (cpmask not 0), as act_ctinfo. */
+export const OP_CTINFO = 34
+
 export const PEDIT_HTYPE_MASK = 0xff
 export const PEDIT_ADD = 0x100
 export const MPLS_PUSH_BOS = 1
