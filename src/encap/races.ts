@@ -381,7 +381,7 @@ race(
   'route_entry.model.ts goodBlackhole',
 )
 race(83, 'G posts itself after the end', 'as 59', 'code')
-none(84, 'leaving switchdev mode', 'there is no other mode')
+none(84, 'leaving switchdev mode', 'there is no other mode: a switch is one from its first packet to its last')
 race(
   85,
   'the last flow of a key leaves, another comes, C is about',
