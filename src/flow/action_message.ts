@@ -37,7 +37,7 @@ const list = new Int32Array(ACTIONS_MAX + 1)
 const attrs = new Int32Array(Tca.TCA_ACT_IN_HW_COUNT + 1)
 
 /** How an action list is meant. */
-export interface Init {
+interface Init {
   /** By a filter: instances are bound. */
   readonly bind: boolean
   /** An instance that is there gets new parameters; else EEXIST (not for a filter). */
@@ -69,7 +69,7 @@ export function initActions(c: FlowContext, d: DataView, payload: number, how: I
 const names: { kind: ActionKind; name: string }[] = []
 
 /** The kind that TCA_ACT_KIND names. */
-export function kindAt(d: DataView, payload: number): ActionKind {
+function kindAt(d: DataView, payload: number): ActionKind {
   if (payload === 0) throw new NetlinkError(EINVAL, 'TC action kind must be specified')
   for (const known of names) if (isString(d, payload, known.name)) return known.kind
   const name = attrString(d, payload)

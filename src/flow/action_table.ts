@@ -42,11 +42,6 @@ export function actionTableInit(a: Arena): void {
   a.m[(SUPER_PARTS + SUPER_PART_ACTION) >> 2] = alloc(a, KINDS * KIND_SIZE, TAG_LOCAL)
 }
 
-/** After everything is deleted, for the leak report. */
-export function actionTableFree(a: Arena): void {
-  free(a, a.m[(SUPER_PARTS + SUPER_PART_ACTION) >> 2], KINDS * KIND_SIZE, TAG_LOCAL)
-}
-
 const tableOf = (m: Int32Array, kind: number): number =>
   m[(SUPER_PARTS + SUPER_PART_ACTION) >> 2] + (kind & (KINDS - 1)) * KIND_SIZE
 
@@ -142,7 +137,3 @@ export function nextActionLocked(m: Int32Array, kind: number, from: number): num
   const index = idrNext(m, root, from)
   return index < 0 ? 0 : idrFind(m, root, index)
 }
-
-/** Holding the kind's lock: the instance with that index, 0 without. */
-export const findActionLocked = (m: Int32Array, kind: number, index: number): number =>
-  idrFind(m, tableOf(m, kind) + KIND_ROOT, index)

@@ -142,7 +142,7 @@ const keyDevices = (a: Arena): KeyDevices => ({
 
 const extras = new WeakMap<FlowContext, KeyExtra>()
 /** This thread's scratch for what stands beside key and mask. */
-export function extraOf(c: FlowContext): KeyExtra {
+function extraOf(c: FlowContext): KeyExtra {
   let extra = extras.get(c)
   if (extra === undefined) {
     extra = keyExtra(keyDevices(c.a))

@@ -9,12 +9,12 @@ import type { EncapOps } from '../encap/encap.ts'
 import type { Arena } from '../memory/arena.ts'
 import { rcuOf } from '../memory/arena.ts'
 import { SUPER_GENERATION, SUPER_PART_FLOW, SUPER_PARTS } from '../memory/layout/super.ts'
-import { alloc, free, TAG_LOCAL } from '../memory/pool.ts'
+import { alloc, TAG_LOCAL } from '../memory/pool.ts'
 import { readerOf } from '../memory/thread_record.ts'
 import { add } from '../sync/atomic.ts'
 import * as Rcu from '../sync/rcu.ts'
 import { actionStatsLocked } from './action_stats.ts'
-import { actionTableFree, actionTableInit } from './action_table.ts'
+import { actionTableInit } from './action_table.ts'
 import { getChainByAction, putChainByAction } from './chain.ts'
 
 export interface FlowOptions {
@@ -46,12 +46,6 @@ export const sharedBlocks = (a: Arena): number => (stateOf(a) + STATE_BLOCKS) >>
 export function flowInit(a: Arena): void {
   a.m[(SUPER_PARTS + SUPER_PART_FLOW) >> 2] = alloc(a, STATE_SIZE, TAG_LOCAL)
   actionTableInit(a)
-}
-
-/** Gives the shared state back, when all filters and actions are gone: then the leak report is empty. */
-export function flowFree(a: Arena): void {
-  free(a, stateOf(a), STATE_SIZE, TAG_LOCAL)
-  actionTableFree(a)
 }
 
 const contexts = new WeakMap<WebAssembly.Memory, FlowContext>()

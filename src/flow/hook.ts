@@ -36,7 +36,7 @@ export function sharedBlock(a: Arena, index: number): number {
   return block
 }
 
-export const isMagicBlock = (ifindex: number): boolean => ifindex >>> 0 === TCM_IFINDEX_MAGIC_BLOCK
+const isMagicBlock = (ifindex: number): boolean => ifindex >>> 0 === TCM_IFINDEX_MAGIC_BLOCK
 
 /** The block at that minor handle of the device's qdisc, 0 without. */
 function blockOf(a: Arena, dev: number, parent: number): number {

@@ -30,6 +30,7 @@ import {
   TABLE_MASK,
 } from '../memory/layout/flow.ts'
 import { KEY_PORT_DST, KEY_PORT_SRC } from '../memory/layout/flow_key.ts'
+import { deref } from '../sync/rcu.ts'
 
 /** ETH_P_ALL as PRIO_PROTO has it. */
 const ETH_P_ALL = 0x0300
@@ -63,11 +64,11 @@ function inRange(m: Int32Array, mask: number, flow: number, key: Int32Array): bo
 export function lookupInMask(m: Int32Array, mask: number, key: Int32Array): number {
   const words = maskKey(m, mask, key)
   const hash = hashWords(packed, 0, words)
-  const table = m[(mask + MASK_TABLE) >> 2]
+  const table = deref(m, (mask + MASK_TABLE) >> 2)
   const last = m[(table + TABLE_MASK) >> 2]
   for (let i = hash & last; ; i = (i + 1) & last) {
     const cell = table + TABLE_CELLS + i * CELL_SIZE
-    const flow = m[(cell + CELL_FLOW) >> 2]
+    const flow = deref(m, (cell + CELL_FLOW) >> 2)
     if (flow === CELL_FREE) return 0
     if (flow === CELL_DEAD || m[(cell + CELL_HASH) >> 2] !== hash) continue
     const at = m[(flow + FLOW_KEY_PTR) >> 2] >> 2
@@ -83,12 +84,12 @@ export function lookupInMask(m: Int32Array, mask: number, key: Int32Array): numb
  */
 export function lookupInChain(a: Arena, chain: number, protocol: number, key: Int32Array, after = 0): number {
   const { m } = a
-  let mask = after === 0 ? m[(chain + CHAIN_MASKS) >> 2] : after
+  let mask = after === 0 ? deref(m, (chain + CHAIN_MASKS) >> 2) : after
   if (after !== 0) {
     const prio = m[(after + MASK_PRIO) >> 2]
-    while (mask !== 0 && m[(mask + MASK_PRIO) >> 2] === prio) mask = m[(mask + MASK_NEXT) >> 2]
+    while (mask !== 0 && m[(mask + MASK_PRIO) >> 2] === prio) mask = deref(m, (mask + MASK_NEXT) >> 2)
   }
-  for (; mask !== 0; mask = m[(mask + MASK_NEXT) >> 2]) {
+  for (; mask !== 0; mask = deref(m, (mask + MASK_NEXT) >> 2)) {
     const proto = m[(mask + MASK_PROTO) >> 2]
     if (proto !== protocol && proto !== ETH_P_ALL) continue
     const flow = lookupInMask(m, mask, key)

@@ -59,7 +59,7 @@ export function tableFreeRcu(a: Arena, mask: number): void {
 }
 
 /** Do two flows of one mask match the same packets? */
-export function sameKey(m: Int32Array, mask: number, f: number, g: number): boolean {
+function sameKey(m: Int32Array, mask: number, f: number, g: number): boolean {
   if (m[(f + FLOW_HASH) >> 2] !== m[(g + FLOW_HASH) >> 2]) return false
   if (m[(f + FLOW_RANGE) >> 2] !== m[(g + FLOW_RANGE) >> 2]) return false
   if (m[(f + FLOW_RANGE_DST) >> 2] !== m[(g + FLOW_RANGE_DST) >> 2]) return false
@@ -179,13 +179,4 @@ export function tableReplace(m: Int32Array, mask: number, old: number, flow: num
 export function tableInsertBefore(a: Arena, mask: number, other: number, flow: number): void {
   tableInsert(a, mask, other) // twice for a moment, behind itself
   tableReplace(a.m, mask, other, flow)
-}
-
-/** Calls `each` for every flow of the mask, in no order. */
-export function forEachInTable(m: Int32Array, mask: number, each: (flow: number) => void): void {
-  const table = m[(mask + MASK_TABLE) >> 2]
-  for (let i = m[(table + TABLE_MASK) >> 2]; i >= 0; i--) {
-    const f = m[cell(table, i) + FLOW_WORD]
-    if (f !== CELL_FREE && f !== CELL_DEAD) each(f)
-  }
 }

@@ -103,6 +103,3 @@ export const maskSize = (words: number): number => (MASK_PAIRS + words * 8 <= MA
 
 /** Does a packed key of so many words stand inside the flow? */
 export const keyInline = (words: number): boolean => words <= FLOW_KEY_WORDS_INLINE
-
-/** Bytes of the part of the key that is used with or without tunnel options. */
-export const keyBytes = (groups: number): number => (groups >> 4 ? KEY_SIZE_OPTS : KEY_SIZE)
