@@ -58,8 +58,8 @@ Example: flowerbed replay fixtures/first --out /tmp/result`,
 
 program
   .command('bench')
-  .description('Measure: encap throughput from memory to memory, or a capture file to a capture file.')
-  .argument('[suite]', 'encap or pcap', 'encap')
+  .description('Measure: packets (memory to memory, or file to file), rules, and rules while neighbours change.')
+  .argument('[suite]', 'encap, pcap, rules or storm', 'encap')
   .option('--json', 'print the results as one JSON document')
   .option('--size <bytes...>', 'frame sizes, or imix')
   .option('--flows <n...>', 'numbers of flows')
@@ -67,6 +67,9 @@ program
   .option('--runs <n>', 'runs of each case; the median counts', count(1, 99))
   .option('--ms <n>', 'milliseconds of each run', count(10, 60_000))
   .option('--packets <n>', 'packets of the capture, for pcap', count(1000, 100_000_000))
+  .option('--profile <names...>', 'for rules: l2, 5-tuple, encap, encap-200, multi-encap')
+  .option('--workers <n...>', 'for rules: numbers of control workers')
+  .option('--rules <n>', 'for rules and storm: how many', count(100, 2_000_000))
   .action((suite, options) => finish(bench(suite, options)))
 
 program

@@ -93,8 +93,14 @@ export function netdevByIndex(a: Arena, ifindex: number): number {
 /** Address of the device, 0 when there is none of that name. */
 export function netdevByName(a: Arena, name: string): number {
   if (name.length === 0 || name.length >= IFNAMSIZ) return 0
-  for (let dev = nextNetdev(a, 0); dev !== 0; dev = nextNetdev(a, dev)) if (netdevName(a, dev) === name) return dev
+  for (let dev = nextNetdev(a, 0); dev !== 0; dev = nextNetdev(a, dev)) if (hasName(a, dev, name)) return dev
   return 0
+}
+
+function hasName(a: Arena, dev: number, name: string): boolean {
+  const n = name.length
+  for (let i = 0; i < n; i++) if (a.u8[dev + NETDEV_NAME + i] !== name.charCodeAt(i)) return false
+  return a.u8[dev + NETDEV_NAME + n] === 0
 }
 
 /** The device after `dev` in order of ifindex, 0 at the end; 0 as `dev` gives the first. */

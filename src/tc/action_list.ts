@@ -52,6 +52,7 @@ const isCommand = (word: string): boolean => {
 
 /** The kind of action that a word begins: a verdict, and any word that is no kind, is gact's. */
 export function kindOf(word: string): string {
+  if (KINDS.has(word)) return word // none of them begins a verdict
   if (isVerdict(word)) return 'gact'
   const kind = word.length > 15 ? word.slice(0, 15) : word
   return KINDS.has(kind) ? kind : 'gact'
@@ -75,7 +76,7 @@ export function parseActionList(args: Args, b: Builder, type: number): void {
     }
     if (word === 'flowid' || word === 'classid') break
     if (word === 'help') throw args.fail('')
-    if (isCommand(word)) {
+    if (!KINDS.has(word) && isCommand(word)) {
       if (count === 0) return
       break
     }

@@ -22,7 +22,7 @@ export interface Devices {
 
 /** `matches()` of iproute2: is `prefix` a beginning of `full`, and not empty? */
 export const isPrefix = (prefix: string, full: string): boolean =>
-  prefix !== '' && prefix.charCodeAt(0) === full.charCodeAt(0) && full.startsWith(prefix)
+  prefix.charCodeAt(0) === full.charCodeAt(0) && (prefix === full || full.startsWith(prefix))
 
 export class Args {
   words: readonly string[]

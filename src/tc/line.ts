@@ -13,11 +13,42 @@ export interface Line {
   readonly words: string[]
 }
 
+/**
+ * Words that begin with a letter come back line after line: a script's own vocabulary. The few hundred that were met
+ * last are kept, so that such a word costs no memory, and comparing it with a keyword is comparing two pointers.
+ */
+const KEPT = 1024
+const kept: string[] = new Array(KEPT).fill('')
+const LONGEST = 24
+
+/** `text` from `o` to `stop`, which begins with a letter. */
+function word(text: string, o: number, stop: number): string {
+  const n = stop - o
+  const ends = text.charCodeAt(o) | (text.charCodeAt(o + (n >> 1)) << 8) | (text.charCodeAt(stop - 1) << 16) | (n << 24)
+  const i = Math.imul(ends, 0x9e3779b1) >>> 22
+  if (isAt(text, o, n, kept[i])) return kept[i]
+  if (isAt(text, o, n, kept[i ^ 1])) return kept[i ^ 1]
+  const w = text.slice(o, stop)
+  if (n > LONGEST) return w
+  kept[i ^ 1] = kept[i]
+  // As the name of a property a string becomes the one copy of it that the program has.
+  kept[i] = Object.keys({ [w]: 0 })[0]
+  return w
+}
+
+function isAt(text: string, o: number, n: number, word: string): boolean {
+  if (word.length !== n) return false
+  for (let i = 0; i < n; i++) if (word.charCodeAt(i) !== text.charCodeAt(o + i)) return false
+  return true
+}
+
 /** The words of one line; empty for a blank or comment line. Refuses an unterminated quote. */
-export function splitLine(text: string): string[] {
+export const splitLine = (text: string): string[] => splitRange(text, 0, text.length)
+
+function splitRange(text: string, from: number, to: number): string[] {
   const words: string[] = []
-  let end = text.length
-  let o = 0
+  let end = to
+  let o = from
   while (o < end) {
     const c = text.charCodeAt(o)
     if (c === 0x20 || c === 0x09 || c === 0x0d || c === 0x0a) {
@@ -27,7 +58,7 @@ export function splitLine(text: string): string[] {
     if (c === 0x23) break
     if (c === 0x27 || c === 0x22) {
       const comment = text.indexOf('#', o)
-      if (comment >= 0) end = comment
+      if (comment >= 0 && comment < end) end = comment
       const close = text.indexOf(text[o], o + 1)
       if (close < 0 || close >= end) throw new LanguageError('Unterminated quoted string', 1, text.slice(o, end), true)
       words.push(text.slice(o + 1, close))
@@ -37,14 +68,16 @@ export function splitLine(text: string): string[] {
     let stop = o + 1
     while (stop < end) {
       const s = text.charCodeAt(stop)
-      if (s === 0x20 || s === 0x09 || s === 0x0d || s === 0x0a) break
-      if (s === 0x23) {
-        end = stop
-        break
+      if (s <= 0x23) {
+        if (s === 0x20 || s === 0x09 || s === 0x0d || s === 0x0a) break
+        if (s === 0x23) {
+          end = stop
+          break
+        }
       }
       stop++
     }
-    words.push(text.slice(o, stop))
+    words.push(c >= 0x61 && c <= 0x7a ? word(text, o, stop) : text.slice(o, stop))
     o = stop
   }
   return words
@@ -52,21 +85,28 @@ export function splitLine(text: string): string[] {
 
 /** All lines of a script that have words. */
 export function* splitScript(text: string): Generator<Line> {
-  const physical = text.split('\n')
-  for (let i = 0; i < physical.length; i++) {
-    const first = i + 1
-    let line = physical[i]
-    if (line.endsWith('\\') && !line.includes('#')) {
+  let number = 0
+  for (let o = 0; o <= text.length; ) {
+    const first = ++number
+    let end = text.indexOf('\n', o)
+    if (end < 0) end = text.length
+    let words: string[]
+    if (end > o && text.charCodeAt(end - 1) === 0x5c && !text.slice(o, end).includes('#')) {
+      let line = text.slice(o, end)
       while (line.endsWith('\\') && !line.includes('#')) {
-        if (i + 1 >= physical.length)
-          throw new LanguageError('Missing continuation line', 1, line.slice(0, -1).trim(), true)
+        if (end === text.length) throw new LanguageError('Missing continuation line', 1, line.slice(0, -1).trim(), true)
+        const from = end + 1
+        end = text.indexOf('\n', from)
+        if (end < 0) end = text.length
+        number++
         // What follows a comment sign is gone before the lines are joined.
-        const next = physical[++i]
+        const next = text.slice(from, end)
         const comment = next.indexOf('#')
         line = line.slice(0, -1) + (comment >= 0 ? next.slice(0, comment) : next)
       }
-    }
-    const words = splitLine(line)
-    if (words.length) yield { number: i + 1, first, words }
+      words = splitLine(line)
+    } else words = splitRange(text, o, end)
+    o = end + 1
+    if (words.length) yield { number, first, words }
   }
 }

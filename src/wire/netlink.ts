@@ -74,8 +74,17 @@ export const setMsgFlags = (d: DataView, o: number, v: number): void => d.setUin
 export const setMsgSeq = (d: DataView, o: number, v: number): void => d.setUint32(o + 8, v, true)
 export const setMsgPid = (d: DataView, o: number, v: number): void => d.setUint32(o + 12, v, true)
 
-/** A DataView over exactly the bytes of `b`. */
-export const viewOf = (b: Uint8Array): DataView => new DataView(b.buffer, b.byteOffset, b.byteLength)
+let viewed: Uint8Array = new Uint8Array(0)
+let view: DataView = new DataView(viewed.buffer)
+
+/** A DataView over exactly the bytes of `b`. A message goes through many hands: the last one's is kept. */
+export function viewOf(b: Uint8Array): DataView {
+  if (b !== viewed) {
+    view = new DataView(b.buffer, b.byteOffset, b.byteLength)
+    viewed = b
+  }
+  return view
+}
 
 /** Payload length of the attribute whose payload begins at `payload`. */
 export const attrLen = (d: DataView, payload: number): number => d.getUint16(payload - NLA_HDRLEN, true) - NLA_HDRLEN
@@ -351,7 +360,8 @@ function errorReply(request: Uint8Array, flags: number, pid: number, error: numb
   out.begin(NLMSG_ERROR, flags, msgSeq(d), pid)
   out.u32(-error >>> 0)
   // The ack quotes only the header, an error the whole request: libnetlink finds the extack attributes by that.
-  out.bytes(error === 0 ? request.subarray(0, NLMSG_HDRLEN) : request)
+  if (error === 0) for (let i = 0; i < NLMSG_HDRLEN; i += 4) out.u32(d.getUint32(i, true))
+  else out.bytes(request)
   if (error !== 0) out.pad(align4(request.length) - request.length)
 }
 
