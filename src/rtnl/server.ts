@@ -5,7 +5,7 @@
 // the answer goes out, as a kernel does. It knows nothing of switches: it hands messages over and answers back.
 // One thread; the daemon's main.
 
-import { chmodSync, existsSync, mkdirSync, rmSync } from 'node:fs'
+import { chmodSync, mkdirSync, rmSync, statSync } from 'node:fs'
 import { connect, createServer, type Server } from 'node:net'
 import { dirname } from 'node:path'
 import { groupOf } from './groups.ts'
@@ -94,7 +94,7 @@ export async function serve(o: ServeOptions): Promise<RtnlServer> {
 
 /** A socket that a daemon left behind when it was killed is in the way; one that answers is not ours to take. */
 async function takeAway(path: string): Promise<void> {
-  if (!existsSync(path)) return
+  if (!statSync(path, { throwIfNoEntry: false })?.isSocket()) return
   const dead = await new Promise<boolean>((resolve) => {
     const probe = connect(path)
     probe.on('connect', () => {
