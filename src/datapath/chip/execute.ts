@@ -102,6 +102,10 @@ export function execute(pkt: usize, pc: usize, bytes: u32, ingress: bool): i32 {
       case P.OP_SAMPLE:
         sample(pkt, pc + 4)
         break
+      case P.OP_CONNMARK:
+      case P.OP_CTINFO:
+        // Only ct makes connections, and there is no OP_CT yet: no packet has one, and for such these do nothing.
+        break
       default: {
         setModified(true)
         const counter = edit(pkt, pc, ingress)
