@@ -395,11 +395,33 @@ test('options of geneve stand in the metadata as in the packet', () => {
   for (const m of [made, ...again]) unmake(m)
 })
 
-test('what the datapath cannot do is refused by name', () => {
-  for (const name of unsupported) UNSUPPORTED.add(name)
-  expect(refusal('ct zone 5')).toMatchObject({
-    errno: EOPNOTSUPP,
-    message: 'flowerbed: action ct is not supported yet',
+describe('what the datapath cannot do is refused by name', () => {
+  // Its ops as `case`s: AssemblyScript, so read rather than imported.
+  const execute = readFileSync(new URL('../datapath/chip/execute.ts', import.meta.url), 'utf8')
+  // For each op that the datapath may lack, the words that make it and the name it is refused by.
+  const makers: Record<string, [string, string]> = {
+    OP_CT: ['ct', 'ct zone 5'],
+    OP_CT_CLEAR: ['ct', 'ct clear'],
+    OP_GATE: ['gate', 'gate clockid CLOCK_TAI sched-entry open 200000000 -1 -1'],
+  }
+  const lacking = Object.keys(P).filter(
+    (name) => /^OP_(?!END$|FIRST_OTHER$)/.test(name) && !execute.includes(`P.${name}:`),
+  )
+
+  test('and the list names nothing else', () => {
+    expect([...new Set(lacking.map((op) => makers[op]?.[0] ?? op))].sort()).toEqual([...unsupported].sort())
   })
-  UNSUPPORTED.clear()
+
+  test.each(lacking)('%s', (op) => {
+    const [name, words] = makers[op]
+    for (const each of unsupported) UNSUPPORTED.add(each)
+    try {
+      expect(refusal(words)).toMatchObject({
+        errno: EOPNOTSUPP,
+        message: `flowerbed: action ${name} is not supported yet`,
+      })
+    } finally {
+      UNSUPPORTED.clear()
+    }
+  })
 })
