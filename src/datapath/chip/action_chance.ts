@@ -12,8 +12,15 @@ import { countDrop, countOverlimit, countReason, punt, worker } from './state.ts
 
 const PGACT_NETRAND: u32 = 1
 
+const GOLDEN: u32 = 0x9e3779b9
+
 /** xorshift; the same packets in the same order have the same luck. */
-let luck: u32 = 0x9e3779b9
+let luck: u32 = GOLDEN
+
+/** Each worker has a luck of its own. */
+export function seedLuck(worker: u32): void {
+  luck = GOLDEN * ((worker << 1) | 1) // odd times odd: never zero, where it would stay
+}
 
 function chance(oneIn: u32): bool {
   luck ^= luck << 13
@@ -112,7 +119,9 @@ export function police(pkt: usize, o: usize, bytes: u32, ingress: bool): i32 {
   const stamp = load<i64>(pkt, PKT_TIME)
   const frame = ingress ? bytes + ETH_LEN : bytes // tcf_police_mtu_check counts it, the buckets do not
   if (conforms(state, bytes, frame, stamp != 0 ? stamp : load<i64>(worker, WORKER_NOW))) {
-    if (load<i32>(state, S.POLICE_RESULT) == TC_ACT_SHOT) countDrop(counter)
+    // Without a bucket nothing is counted (tcf_police_act).
+    const hasBucket = (load<u32>(state, S.POLICE_FLAGS) & (S.POLICE_RATE | S.POLICE_PPS)) != 0
+    if (hasBucket && load<i32>(state, S.POLICE_RESULT) == TC_ACT_SHOT) countDrop(counter)
     return TC_ACT_PIPE
   }
   countOverlimit(counter)

@@ -103,6 +103,9 @@ function ipv4(ip: usize, n: i32, flags: u32): bool {
   return true
 }
 
+/** More than any frame has, and far from the end of the numbers. */
+const JUMBO_MAX: u32 = 1 << 28
+
 /** The payload length that a hop-by-hop header of `n` bytes says (jumbogram), or `length`; -1: malformed. */
 function jumbo(header: usize, n: i32, length: i32): i32 {
   let o: i32 = 2
@@ -111,7 +114,8 @@ function jumbo(header: usize, n: i32, length: i32): i32 {
     const size = type == 0 ? 1 : <i32>load<u8>(header + o, 1) + 2
     if (type == 0xc2) {
       if (size != 6 || n - o < 6 || (o & 3) != 2) return -1
-      return <i32>bswap<u32>(load<u32>(header + o, 2))
+      const says = bswap<u32>(load<u32>(header + o, 2))
+      return says < JUMBO_MAX ? says : JUMBO_MAX
     }
     if (size > n - o) return length
     o += size

@@ -5,7 +5,7 @@
 // bytes before the network header, even where no Ethernet header is left: there it is in the headroom.
 
 import { MPLS_PUSH_BOS, MPLS_PUSH_MAC } from '../../memory/layout/program.ts'
-import { PKT_DATA, PKT_HEADROOM, PKT_LEN } from '../../memory/layout/packet.ts'
+import { PKT_DATA, PKT_HEADROOM, PKT_LEN, PKT_PROTO } from '../../memory/layout/packet.ts'
 import {
   BE_MPLS_MC,
   BE_MPLS_UC,
@@ -37,15 +37,15 @@ function moveStart(pkt: usize, data: usize): void {
 /** OP_MPLS_PUSH. False: no room. */
 export function mplsPush(pkt: usize, lse: u32, type: u32, flags: u32): bool {
   const from = load<usize>(pkt, PKT_DATA)
-  const len = load<u32>(pkt, PKT_LEN)
   if (from - LSE_LEN - 2 < pkt + PKT_HEADROOM) return false
   const mac = (flags & MPLS_PUSH_MAC) != 0
   const bare = isBare(pkt)
   if ((flags & MPLS_PUSH_BOS) != 0) {
-    const proto = bare ? innerProtocol(pkt) : networkProtocol(from, len)
+    const proto = bare ? innerProtocol(pkt) : networkProtocol(pkt)
     if ((mac && !bare) || !isMpls(proto)) lse |= BOTTOM
   }
   const at = mac ? from : networkHeader(pkt)
+  store<u16>(pkt, 0, PKT_PROTO)
   moveStart(pkt, from - LSE_LEN)
   if (at != from) memory.copy(from - LSE_LEN, from, at - from)
   store<u32>(at - LSE_LEN, bswap<u32>(lse))
@@ -61,6 +61,7 @@ export function mplsPop(pkt: usize, type: u32): bool {
   const at = networkHeader(pkt)
   if (at + LSE_LEN > from + load<u32>(pkt, PKT_LEN)) return false
   memory.copy(from + LSE_LEN, from, at - from)
+  store<u16>(pkt, 0, PKT_PROTO)
   moveStart(pkt, from + LSE_LEN)
   store<u16>(at + LSE_LEN - 2, <u16>type)
   setNetworkHeader(pkt, at + LSE_LEN)
@@ -100,7 +101,8 @@ export function popEth(pkt: usize): bool {
 export function pushEth(pkt: usize, addresses: usize): bool {
   const data = load<usize>(pkt, PKT_DATA)
   if (!isBare(pkt) || data - ETH_LEN < pkt + PKT_HEADROOM) return false
-  // The type stands where it belongs already.
+  // The type stands where it belongs already, unless another was written there.
+  if (load<u16>(pkt, PKT_PROTO) != 0) store<u16>(data - 2, load<u16>(pkt, PKT_PROTO))
   store<u64>(data - ETH_LEN, load<u64>(addresses))
   store<u32>(data - ETH_LEN, load<u32>(addresses, 8), 8)
   moveStart(pkt, data - ETH_LEN)

@@ -5,7 +5,7 @@
 
 import { PEDIT_ADD, PEDIT_HTYPE_MASK } from '../../memory/layout/program.ts'
 import { PKT_DATA, PKT_HEADROOM, PKT_LEN } from '../../memory/layout/packet.ts'
-import { BE_IP, BE_IPV6, innerProtocol, isBare, isTagged, networkHeader } from './frame.ts'
+import { BE_IP, BE_IPV6, innerProtocol, isBare, isTagged, keepProtocol, networkHeader } from './frame.ts'
 import { countOverlimit } from './state.ts'
 
 // TCA_PEDIT_KEY_EX_HDR_TYPE_*
@@ -22,6 +22,8 @@ let frame: usize = 0
 let size: i32 = 0
 let tag: i32 = 0
 let floor: i32 = 0
+/** Offset in the frame, tag included, of the type in front of the network header. */
+let typeAt: i32 = 0
 
 /** Address of the byte at `offset` of the frame without its outermost tag. */
 // @ts-ignore: decorator
@@ -88,6 +90,7 @@ function editWord(pkt: usize, key: usize, network: i32): bool {
   const mask = load<u32>(key, 12)
   const word = readWord(o)
   const val = (where & PEDIT_ADD) != 0 ? (word + load<u32>(key, 8)) & ~mask : load<u32>(key, 8)
+  if (o + tag == typeAt - 2 || o + tag == typeAt) keepProtocol(pkt) // the frame gets another type, the packet does not
   writeWord(o, (word & mask) ^ val)
   return true
 }
@@ -99,7 +102,8 @@ export function pedit(pkt: usize, keys: usize, n: u32, counter: u32): void {
   tag = !isBare(pkt) && isTagged(frame, len) ? 4 : 0
   size = <i32>len - tag
   floor = <i32>(pkt + PKT_HEADROOM) - <i32>frame
-  const network = <i32>(networkHeader(pkt) - frame) - tag
+  typeAt = <i32>(networkHeader(pkt) - frame) - 2
+  const network = typeAt + 2 - tag
   for (let i: u32 = 0; i < n; i++, keys += KEY_BYTES) {
     if (!editWord(pkt, keys, network)) {
       countOverlimit(counter)

@@ -2,7 +2,7 @@
 
 import { PKT_DATA, PKT_FLAGS, PKT_LEN, PKT_MARK, PKT_PRIORITY, PKT_QUEUE, PKT_TYPE_SHIFT } from '../../memory/layout/packet.ts'
 import { setCe } from './ecn.ts'
-import { BE_IP, BE_IPV6, ETH_LEN, isBare, networkHeader, networkProtocol } from './frame.ts'
+import { BE_IP, BE_IPV6, ETH_LEN, isBare, keepProtocol, networkHeader, networkProtocol } from './frame.ts'
 
 const SKBEDIT_F_PRIORITY: u32 = 1
 const SKBEDIT_F_QUEUE_MAPPING: u32 = 2
@@ -27,7 +27,7 @@ export function skbedit(pkt: usize, o: usize): bool {
   if ((flags & SKBEDIT_F_PRIORITY) != 0) store<u32>(pkt, load<u32>(o, 4), PKT_PRIORITY)
   if ((flags & SKBEDIT_F_INHERITDSFIELD) != 0) {
     const ip = networkHeader(pkt)
-    const proto = networkProtocol(load<usize>(pkt, PKT_DATA), load<u32>(pkt, PKT_LEN))
+    const proto = networkProtocol(pkt)
     if (proto == BE_IP) {
       if (room(pkt) < 20) return false
       store<u32>(pkt, load<u8>(ip, 1) >>> 2, PKT_PRIORITY)
@@ -37,7 +37,7 @@ export function skbedit(pkt: usize, o: usize): bool {
     }
   }
   // A port has one queue: 0.
-  if ((flags & SKBEDIT_F_QUEUE_MAPPING) != 0 && load<u32>(o, 16) == 0) store<u32>(pkt, 0, PKT_QUEUE)
+  if ((flags & SKBEDIT_F_QUEUE_MAPPING) != 0 && load<u32>(o, 16) == 0) store<u16>(pkt, 0, PKT_QUEUE)
   if ((flags & SKBEDIT_F_MARK) != 0) {
     const mask = load<u32>(o, 12)
     store<u32>(pkt, (load<u32>(pkt, PKT_MARK) & ~mask) | (load<u32>(o, 8) & mask), PKT_MARK)
@@ -54,7 +54,7 @@ export function skbmod(pkt: usize, o: usize, ingress: bool): bool {
   const flags = load<u32>(o)
   const data = load<usize>(pkt, PKT_DATA)
   const len = load<u32>(pkt, PKT_LEN)
-  const proto = networkProtocol(data, len)
+  const proto = networkProtocol(pkt)
   if (flags == SKBMOD_F_ECN && proto != BE_IP && proto != BE_IPV6) return true
   if (isBare(pkt)) return true
   // It asks for the length of an Ethernet header from where skb->data is: at ingress the network header.
@@ -68,7 +68,10 @@ export function skbmod(pkt: usize, o: usize, ingress: bool): bool {
     store<u16>(data, load<u16>(o, 10), 6)
     store<u32>(data, load<u32>(o, 12), 8)
   }
-  if ((flags & SKBMOD_F_ETYPE) != 0) store<u16>(network - 2, <u16>load<u32>(o, 16))
+  if ((flags & SKBMOD_F_ETYPE) != 0) {
+    keepProtocol(pkt)
+    store<u16>(network - 2, <u16>load<u32>(o, 16))
+  }
   if ((flags & SKBMOD_F_SWAPMAC) != 0) {
     const low = load<u32>(data)
     const high = load<u16>(data, 4)

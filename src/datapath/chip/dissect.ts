@@ -28,9 +28,9 @@ import {
   BE_RARP,
   ETH_LEN,
   isBare,
+  innerProtocol,
   isVlan,
   outerProtocol,
-  protocolAt,
   VLAN_LEN,
 } from './frame.ts'
 
@@ -258,7 +258,7 @@ export function dissect(pkt: usize, key: usize, groups: u32): void {
       if (at + 4 > len) break
       const tag = data + at
       // The outermost tag is beside the packet: the type behind it went through eth_type_trans's eyes.
-      const next: u32 = tags == 0 ? protocolAt(tag + 2, len - at - 2) : <u32>load<u16>(tag, 2)
+      const next: u32 = tags == 0 ? innerProtocol(pkt) : <u32>load<u16>(tag, 2)
       if (tags < 2) {
         const k = key + (tags << 2)
         store<u16>(k, load<u16>(tag) & 0xffef, K.KEY_VLAN_TCI)

@@ -4,7 +4,7 @@
 // treated as if it were outside: `skb->protocol` is what comes behind it, byte counts leave it out. Multi-byte numbers
 // are as loaded from the wire, so constants here are byte-swapped (0x0008 is ETH_P_IP, 0x0800).
 
-import { PKT_DATA, PKT_FLAGS, PKT_LEN, PKT_NETWORK_MASK, PKT_NETWORK_SHIFT } from '../../memory/layout/packet.ts'
+import { PKT_DATA, PKT_FLAGS, PKT_LEN, PKT_NETWORK_MASK, PKT_NETWORK_SHIFT, PKT_PROTO } from '../../memory/layout/packet.ts'
 
 export const BE_IP: u16 = 0x0008
 export const BE_IPV6: u16 = 0xdd86
@@ -80,9 +80,24 @@ export function isBare(pkt: usize): bool {
   return at != 0 && pkt + at == load<usize>(pkt, PKT_DATA)
 }
 
+/** Is the frame all there is to know of network header and protocol? */
+// @ts-ignore: decorator
+@inline
+export function isPlain(pkt: usize): bool {
+  const noted = load<u32>(pkt, PKT_FLAGS) & (<u32>PKT_NETWORK_MASK << PKT_NETWORK_SHIFT)
+  return noted == 0 && load<u16>(pkt, PKT_PROTO) == 0
+}
+
+/** Keeps skb->protocol as it is while the frame gets another type. */
+export function keepProtocol(pkt: usize): void {
+  store<u16>(pkt, <u16>innerProtocol(pkt), PKT_PROTO)
+}
+
 /** skb->protocol: what is behind the outermost tag. A frame without Ethernet header keeps it in front of its bytes. */
 export function innerProtocol(pkt: usize): u32 {
   const data = load<usize>(pkt, PKT_DATA)
+  const known = load<u16>(pkt, PKT_PROTO)
+  if (known != 0) return known
   if (isBare(pkt)) return load<u16>(data - 2)
   const len = load<u32>(pkt, PKT_LEN)
   const at: u32 = isTagged(data, len) ? 16 : 12
@@ -92,12 +107,16 @@ export function innerProtocol(pkt: usize): u32 {
 /** skb_protocol(skb, false): the outermost tag's, else the same. What prios compare. */
 export function outerProtocol(pkt: usize): u32 {
   const data = load<usize>(pkt, PKT_DATA)
-  if (isBare(pkt)) return load<u16>(data - 2)
-  return protocolAt(data + 12, load<i32>(pkt, PKT_LEN) - 12)
+  const len = load<u32>(pkt, PKT_LEN)
+  return !isBare(pkt) && isTagged(data, len) ? <u32>load<u16>(data, 12) : innerProtocol(pkt)
 }
 
 /** skb_protocol(skb, true): behind all tags; 0 when a tag is cut short. */
-export function networkProtocol(data: usize, len: u32): u32 {
+export function networkProtocol(pkt: usize): u32 {
+  const data = load<usize>(pkt, PKT_DATA)
+  const len = load<u32>(pkt, PKT_LEN)
+  const inner = innerProtocol(pkt)
+  if (!isVlan(inner)) return inner
   let at: u32 = 12
   while (at + 2 <= len) {
     const type = <u32>load<u16>(data + at)

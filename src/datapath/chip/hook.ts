@@ -17,7 +17,7 @@ import { BLOCK_CHAIN0, CHAIN_MASKS, FLOW_ACTIONS, FLOW_MASK, MASK_NEXT, MASK_PRI
 import { PKT_DATA, PKT_IIF, PKT_LEN } from '../../memory/layout/packet.ts'
 import { dissect } from './dissect.ts'
 import { EXEC_SHOT, EXEC_TAKEN, execute, gotoChain } from './execute.ts'
-import { BE_IP, ETH_LEN, isBare, isTagged, outerProtocol, VLAN_LEN } from './frame.ts'
+import { BE_IP, ETH_LEN, isBare, isPlain, isTagged, outerProtocol, VLAN_LEN } from './frame.ts'
 import { HOOK_DEPTH_MAX, SCRATCH_KEYS } from './layout.ts'
 import {
   ENTRY_FLOW,
@@ -70,7 +70,7 @@ export function runHook(pkt: usize, block: usize, ingress: bool): i32 {
   const plan = planOf(mask)
   const data = load<usize>(pkt, PKT_DATA)
   const len = load<u32>(pkt, PKT_LEN)
-  if (load<u32>(plan, PLAN_CHUNKS) == PLAN_SMALL && isQuick(data, len) && !isBare(pkt)) {
+  if (load<u32>(plan, PLAN_CHUNKS) == PLAN_SMALL && isQuick(data, len) && isPlain(pkt)) {
     const a = v128.and(quickChunk0(data), v128.load(plan, PLAN_MASKS))
     const b = v128.and(quickChunk1(data), v128.load(plan, PLAN_MASKS + 16))
     const c = v128.and(quickChunk2(data, load<u32>(pkt, PKT_IIF)), v128.load(plan, PLAN_MASKS + 32))

@@ -4,6 +4,7 @@
 // list and drop counters when it returns.
 
 import { PKT_DEV, PKT_NEST } from '../../memory/layout/packet.ts'
+import { seedLuck } from './action_chance.ts'
 import { drainBacklog, hasBacklog } from './backlog.ts'
 import { receiveAll } from './burst.ts'
 import { dissect as dissectInto } from './dissect.ts'
@@ -28,6 +29,7 @@ export function init(worker: usize, scratch: usize): void {
   attach(worker, scratch)
   attachCache()
   seedId(load<u32>(worker, WORKER_INDEX))
+  seedLuck(load<u32>(worker, WORKER_INDEX))
 }
 
 export function alloc(): usize {

@@ -41,7 +41,7 @@ import {
 import { SUPER_LOCAL, SUPER_NETDEVS } from '../../memory/layout/super.ts'
 import { PUNT_LOCAL } from '../../memory/layout/worker.ts'
 import { fold, sumWords } from './checksum.ts'
-import { BE_ARP, BE_IP, BE_IPV6, ETH_LEN, isTagged, protocolAt } from './frame.ts'
+import { BE_ARP, BE_IP, BE_IPV6, ETH_LEN, innerProtocol, isTagged } from './frame.ts'
 import { drop, punt } from './state.ts'
 import { tunnelPort, vxlanInput } from './vxlan_input.ts'
 import { untag } from './vlan.ts'
@@ -111,7 +111,7 @@ export function localInput(pkt: usize, dev: usize): bool {
     data = load<usize>(pkt, PKT_DATA)
     len = load<u32>(pkt, PKT_LEN)
   }
-  const proto = protocolAt(data + 12, <i32>len - 12)
+  const proto = innerProtocol(pkt)
   if (proto != BE_IP && proto != BE_IPV6 && proto != BE_ARP) return dropped(pkt, DROP_NO_PROTOCOL)
   if (isOtherHost(pkt, data)) return dropped(pkt, DROP_OTHERHOST)
   if (proto == BE_IP) return ipv4Input(pkt, dev, data, len - ETH_LEN)

@@ -8,11 +8,11 @@
 import * as H from '../../memory/layout/encap.ts'
 import { DROP_HEADROOM } from '../../memory/layout/drop.ts'
 import { NETDEV_TX_COUNTER } from '../../memory/layout/netdev.ts'
-import { PKT_DATA, PKT_HASH, PKT_HEADROOM, PKT_IIF, PKT_LEN, PKT_TUN } from '../../memory/layout/packet.ts'
+import { PKT_DATA, PKT_HASH, PKT_HEADROOM, PKT_IIF, PKT_LEN, PKT_PROTO, PKT_TUN } from '../../memory/layout/packet.ts'
 import { PUNT_MTU } from '../../memory/layout/worker.ts'
 import { fold, sumNumber } from './checksum.ts'
 import { flowHash } from './entropy.ts'
-import { BE_IP, BE_IPV6, ETH_LEN, macLen, networkProtocol, setNetworkHeader } from './frame.ts'
+import { BE_IP, BE_IPV6, ETH_LEN, isPlain, macLen, networkProtocol, setNetworkHeader } from './frame.ts'
 import { transmit } from './output.ts'
 import { count, drop, punt, setModified } from './state.ts'
 
@@ -42,8 +42,8 @@ export function takeId(): u32 {
  * tos and ttl of the inner packet, tos | ttl << 8; 0 when it is not IP. As the kernel, which looks for them behind one
  * tag only, whatever stands there.
  */
-function innerTosTtl(data: usize, len: u32): u32 {
-  const type = networkProtocol(data, len)
+function innerTosTtl(pkt: usize, data: usize, len: u32): u32 {
+  const type = networkProtocol(pkt)
   const at = macLen(data, len)
   const ip = data + at
   if (type == BE_IP) return at + 20 <= len ? <u32>load<u8>(ip, 1) | (<u32>load<u8>(ip, 8) << 8) : 0
@@ -80,8 +80,8 @@ export function pushHeader(pkt: usize, header: usize): i32 {
 
   // What the inner packet says, before its Ethernet header may be overwritten.
   let tosTtl: u32 = 0
-  if (load<u16>(frame, 12) == BE_IP && frameLen >= 34) tosTtl = <u32>load<u8>(frame, 15) | (<u32>load<u8>(frame, 22) << 8)
-  else tosTtl = innerTosTtl(frame, frameLen)
+  if (load<u16>(frame, 12) == BE_IP && frameLen >= 34 && isPlain(pkt)) tosTtl = <u32>load<u8>(frame, 15) | (<u32>load<u8>(frame, 22) << 8)
+  else tosTtl = innerTosTtl(pkt, frame, frameLen)
   const hash = (flags & (H.HEADER_F_UDP | H.HEADER_F_FLOW_LABEL)) != 0 ? flowHash(frame, frameLen) : 0
   const df = (flags & H.HEADER_F_DF_INHERIT) != 0 && innerDf(frame, frameLen, flags)
 
@@ -159,6 +159,7 @@ export function sendEncapsulated(pkt: usize, dev: usize, header: usize): void {
   store<u32>(pkt, 0, PKT_IIF)
   store<u32>(pkt, 0, PKT_HASH)
   setNetworkHeader(pkt, 0)
+  store<u16>(pkt, 0, PKT_PROTO)
   setModified(true)
   count(load<u32>(dev, NETDEV_TX_COUNTER), bytes - ETH_LEN)
   const out = load<usize>(header, H.HEADER_OUT_DEV)

@@ -3,7 +3,7 @@
 // The frame's start moves by four bytes and the two addresses with it; the rest stays where it is. tpid is as loaded
 // from the wire, tci a number.
 
-import { PKT_DATA, PKT_HEADROOM, PKT_LEN } from '../../memory/layout/packet.ts'
+import { PKT_DATA, PKT_HEADROOM, PKT_LEN, PKT_PROTO } from '../../memory/layout/packet.ts'
 import { isTagged, isVlan, macLen, networkHeader, setNetworkHeader } from './frame.ts'
 
 /** False: no room in front. */
@@ -12,6 +12,7 @@ export function vlanPush(pkt: usize, tpid: u32, tci: u32): bool {
   const data = from - 4
   if (data < pkt + PKT_HEADROOM) return false
   setNetworkHeader(pkt, networkHeader(pkt))
+  if (isTagged(from, load<u32>(pkt, PKT_LEN))) store<u16>(pkt, 0, PKT_PROTO)
   const head = load<u64>(from)
   const rest = load<u32>(from, 8)
   store<u64>(data, head)

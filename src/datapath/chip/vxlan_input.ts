@@ -48,6 +48,7 @@ import {
   PKT_FLAGS,
   PKT_LEN,
   PKT_MARK,
+  PKT_PROTO,
   PKT_TUN,
   PKT_TUN_INFO,
   PKT_TYPE_DEV_SHIFT,
@@ -188,6 +189,7 @@ export function vxlanInput(pkt: usize, tunnel: usize, data: usize, udp: u32, fam
     return
   }
   store<usize>(pkt, inner, PKT_DATA)
+  store<u16>(pkt, 0, PKT_PROTO)
   store<u32>(pkt, len - at, PKT_LEN)
   store<u32>(pkt, load<u32>(dev, NETDEV_IFINDEX) << PKT_TYPE_DEV_SHIFT, PKT_FLAGS)
   count(load<u32>(dev, NETDEV_RX_COUNTER), n)

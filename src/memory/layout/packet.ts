@@ -26,7 +26,10 @@ export const PKT_FLAGS = 32
 /** Connection (address) and state bits of conntrack. */
 export const PKT_CT = 36
 export const PKT_CT_STATE = 40
+/** Transmit queue (u16). */
 export const PKT_QUEUE = 44
+/** skb->protocol (be16) where an action wrote another type into the frame; 0: as the frame says. */
+export const PKT_PROTO = 46
 /** Arrival time, nanoseconds, low and high word. */
 export const PKT_TIME = 48
 export const PKT_TIME_HI = 52
