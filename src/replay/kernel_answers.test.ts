@@ -4,10 +4,13 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, test } from 'vitest'
+import { chipModule } from '../datapath/chip_module.ts'
 import { openCapture, WINDOW } from '../port/capture/capture.ts'
 import { judged, normalize } from '../testing/kernel_compare.ts'
 import { replay } from './replay.ts'
 import { loadScenario } from './scenario.ts'
+
+chipModule() // built here, where no test's time runs
 
 const root = fileURLToPath(new URL('../../fixtures/kernel/', import.meta.url))
 
