@@ -22,7 +22,6 @@ import {
   attrString,
   type Builder,
   forEachAttr,
-  NLA_F_NESTED,
   NLM_F_CREATE,
   NLM_F_DUMP,
   NLM_F_EXCL,
@@ -325,7 +324,7 @@ export function fillLink(r: LinkSource, dev: number, b: Builder): void {
     b.nestEnd(li)
   }
   const af = b.nest(L.IFLA_AF_SPEC)
-  const inet6 = b.nest(AF_INET6 | NLA_F_NESTED)
+  const inet6 = b.nest(AF_INET6)
   b.attrU8(L.IFLA_INET6_ADDR_GEN_MODE, L.IN6_ADDR_GEN_MODE_EUI64)
   b.nestEnd(inet6)
   b.nestEnd(af)

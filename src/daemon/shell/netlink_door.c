@@ -16,12 +16,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/netlink.h>
+#include <linux/sockios.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
@@ -183,6 +185,21 @@ static int send_number(int fd, uint32_t kind, uint32_t value)
 	return send_frame(fd, kind, &value, sizeof(value));
 }
 
+/*
+ * Sends a change of groups, and waits until the daemon has read it, which it then does before anything that it reads
+ * later: who has joined a group hears of whatever happens from then on, whoever asks for it.
+ */
+static int send_group(int fd, uint32_t kind, uint32_t group)
+{
+	int unread = 0;
+
+	if (send_number(fd, kind, group) < 0)
+		return -1;
+	for (int i = 0; i < 20000 && ioctl(fd, SIOCOUTQ, &unread) == 0 && unread > 0; i++)
+		usleep(100);
+	return 0;
+}
+
 int socket(int family, int type, int protocol)
 {
 	const char *path = getenv("FLOWERBED_RTNETLINK");
@@ -247,7 +264,7 @@ int bind(int fd, const struct sockaddr *address, socklen_t len)
 		uint32_t bit = UINT32_C(1) << i;
 
 		if ((nl->nl_groups ^ d->groups) & bit)
-			if (send_number(fd, nl->nl_groups & bit ? FRAME_JOIN : FRAME_LEAVE, (uint32_t)i + 1) < 0)
+			if (send_group(fd, nl->nl_groups & bit ? FRAME_JOIN : FRAME_LEAVE, (uint32_t)i + 1) < 0)
 				return -1;
 	}
 	d->groups = nl->nl_groups;
@@ -318,7 +335,7 @@ int setsockopt(int fd, int level, int name, const void *value, socklen_t len)
 		}
 		if (group <= 32)
 			d->groups = join ? d->groups | UINT32_C(1) << (group - 1) : d->groups & ~(UINT32_C(1) << (group - 1));
-		return send_number(fd, join ? FRAME_JOIN : FRAME_LEAVE, group);
+		return send_group(fd, join ? FRAME_JOIN : FRAME_LEAVE, group);
 	}
 	/* Extended acks, strict checks and the like: the daemon always gives them. */
 	return 0;

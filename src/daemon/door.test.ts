@@ -1,0 +1,226 @@
+// The distribution's tc and ip, unmodified, through the netlink door on a daemon; our own front end beside them.
+import { execFile, execFileSync, spawn } from 'node:child_process'
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { afterEach, describe, expect, test } from 'vitest'
+import { hooks } from '../replay/filters.ts'
+import { loadScenario, type Step } from '../replay/scenario.ts'
+import { openClient } from '../rtnl/client.ts'
+import { parseConfig } from './config.ts'
+import { type Daemon, startDaemon } from './daemon.ts'
+import { DoorError, doorEnvironment, netlinkDoor } from './door.ts'
+import { FrontEnd } from './front_end.ts'
+import { openLog } from './log.ts'
+
+/** What is missing for these tests, '' when nothing is. */
+function missing(): string {
+  try {
+    if (!execFileSync('tc', ['-V'], { encoding: 'utf8' }).includes('iproute2-6.1')) return 'tc is not iproute2 6.1'
+    execFileSync('ip', ['-V'])
+  } catch {
+    return 'no iproute2 (apt-get install iproute2)'
+  }
+  try {
+    netlinkDoor()
+  } catch (e) {
+    if (e instanceof DoorError) return e.message
+    throw e
+  }
+  return ''
+}
+const lacks = missing()
+const title = lacks === '' ? 'through the door' : `through the door: skipped, ${lacks}`
+
+const dir = mkdtempSync(join(tmpdir(), 'flowerbed-door-'))
+const socket = join(dir, 'rtnetlink.sock')
+let daemon: Daemon | undefined
+afterEach(async () => {
+  await daemon?.close()
+  daemon = undefined
+})
+
+async function start(ports: readonly string[]): Promise<Daemon> {
+  const config = { socket, log: 'silent', ports: ports.map((name) => ({ name })) }
+  daemon = await startDaemon(parseConfig(JSON.stringify(config), 'test'), openLog('silent'))
+  return daemon
+}
+
+interface Said {
+  readonly status: number
+  readonly out: string
+  readonly err: string
+}
+
+const env = lacks === '' ? doorEnvironment(socket) : {}
+
+/** A program in the shell of the daemon. */
+function real(program: string, ...words: string[]): Promise<Said> {
+  return new Promise((resolve) => {
+    execFile(program, words, { env }, (e, out, err) =>
+      resolve({ status: e === null ? 0 : Number(e.code ?? -1), out, err }),
+    )
+  })
+}
+
+/** The same words through our own front end. */
+async function ours(program: 'tc' | 'ip', ...words: string[]): Promise<Said> {
+  const client = await openClient(socket)
+  let [out, err] = ['', '']
+  const io = {
+    out: (text: string) => {
+      out += text
+    },
+    err: (text: string) => {
+      err += text
+    },
+    read: (path: string) => readFileSync(path, 'utf8'),
+  }
+  const status = await new FrontEnd(client, io).run(program, words)
+  client.close()
+  return { status, out, err }
+}
+
+async function both(program: 'tc' | 'ip', line: string): Promise<Said> {
+  const theirs = await real(program, ...line.split(' '))
+  const mine = await ours(program, ...line.split(' '))
+  expect({ line, ...mine }).toEqual({ line, ...theirs })
+  return theirs
+}
+
+/** Without what depends on packets and on the time of day. */
+function still(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(still)
+  if (value === null || typeof value !== 'object') return value
+  const moving = /^(stats|installed|last_used|first_used|ref|bind)$/
+  return Object.fromEntries(Object.entries(value).flatMap(([k, v]) => (moving.test(k) ? [] : [[k, still(v)]])))
+}
+
+const untimed = (text: string): string => text.replace(/"(installed|last_used|first_used)":\d+,?/g, '')
+
+describe.skipIf(lacks !== '')(title, { timeout: 60_000 }, () => {
+  const cases = fileURLToPath(new URL('../../fixtures/kernel/', import.meta.url))
+
+  describe.each(readdirSync(cases))('%s', (name) => {
+    test('its lines make what the kernel made, and both programs show the same', async () => {
+      const scenario = loadScenario(join(cases, name))
+      const d = await start(scenario.ports)
+      const timed = [...scenario.steps.filter((s) => s.moment !== null), ...scenario.after]
+      for (const step of scenario.steps.filter((s) => s.moment === null)) await runStep(step)
+      const expected = JSON.parse(readFileSync(join(cases, name, 'expected/filters.json'), 'utf8'))
+      for (const hook of hooks(d.switch)) {
+        const theirs = await real('tc', '-s', '-j', 'filter', 'show', ...hook.words)
+        const mine = await ours('tc', '-s', '-j', 'filter', 'show', ...hook.words)
+        expect(untimed(mine.out)).toBe(untimed(theirs.out))
+        if (timed.length > 0 || expected[hook.name]?.invalid_json) continue
+        expect(still(JSON.parse(theirs.out.trim() || '[]'))).toEqual(still(expected[hook.name] ?? []))
+      }
+    })
+  })
+
+  async function runStep(step: Step): Promise<void> {
+    const [first, ...words] = step.words
+    const said = first === 'ip' || first === 'tc' ? await real(first, ...words) : await real('tc', ...step.words)
+    if (!step.forgiving) expect({ where: step.where, ...said }).toMatchObject({ where: step.where, status: 0 })
+  }
+
+  test('shows and refusals are the same in both', async () => {
+    await start(['p0', 'p1'])
+    for (const line of ['qdisc add dev p0 clsact', 'actions add action gact drop index 7'])
+      expect(await real('tc', ...line.split(' '))).toEqual({ status: 0, out: '', err: '' })
+    expect((await real('ip', ...'addr add 10.0.0.1/24 dev p1'.split(' '))).status).toBe(0)
+    await both('tc', 'qdisc show')
+    await both('tc', 'qdisc show dev p0')
+    await both('tc', 'actions list action gact')
+    await both('ip', 'link show')
+    await both('ip', '-d -j link show dev p1')
+    await both('ip', 'addr show')
+    await both('ip', 'route show')
+    await both('ip', '-6 route show table all')
+    await both('ip', 'neigh show')
+    await both('ip', '-s link show dev p0')
+    expect(await both('tc', 'filter show dev nowhere ingress')).toMatchObject({ status: 1 })
+    expect(await both('tc', 'qdisc del dev p1 clsact')).toMatchObject({ status: 2 })
+    expect(await both('tc', 'qdisc add dev p0 clsact')).toMatchObject({ status: 2 })
+    expect(await both('ip', 'route add 20.0.0.0/8 via 99.0.0.1')).toMatchObject({ status: 2 })
+    expect(await both('ip', 'link del p0')).toMatchObject({ status: 2 })
+  })
+
+  test('batches: the first bad line ends one, unless forced', async () => {
+    await start(['p0'])
+    const file = join(dir, 'batch.tc')
+    const rule = (pref: number): string => `filter add dev p0 ingress protocol ip pref ${pref} flower action drop\n`
+    writeFileSync(file, `qdisc add dev p0 clsact\n# a comment\n${rule(1)}${rule(1)}${rule(2)}`)
+    const shown = async (): Promise<string> => (await real('tc', 'filter', 'show', 'dev', 'p0', 'ingress')).out
+    const first = await real('tc', '-b', file)
+    expect(first.status).toBe(1)
+    expect(await shown()).not.toContain('pref 2 ')
+    await real('tc', 'qdisc', 'del', 'dev', 'p0', 'clsact')
+    expect(await ours('tc', '-b', file)).toEqual(first)
+    expect(await shown()).not.toContain('pref 2 ')
+    await real('tc', 'qdisc', 'del', 'dev', 'p0', 'clsact')
+    const forced = await real('tc', '-force', '-b', file)
+    expect(forced.status).toBe(1)
+    expect(await shown()).toContain('pref 2 ')
+    await real('tc', 'qdisc', 'del', 'dev', 'p0', 'clsact')
+    expect(await ours('tc', '-force', '-b', file)).toEqual(forced)
+    expect(await shown()).toContain('pref 2 ')
+  })
+
+  test('tc monitor and ip monitor hear what others change', async () => {
+    await start(['p0', 'p1'])
+    const heard = { tc: '', ip: '' }
+    const children = (['tc', 'ip'] as const).map((program) => {
+      const child = spawn(program, ['monitor'], { env, stdio: ['ignore', 'pipe', 'inherit'] })
+      child.stdout.on('data', (text) => {
+        heard[program] += text
+      })
+      return child
+    })
+    try {
+      await expect.poll(() => [...daemon!.server.sessions].filter((s) => s.groups.size > 0).length).toBe(2)
+      await real('tc', 'qdisc', 'add', 'dev', 'p0', 'clsact')
+      await real('tc', ...'filter add dev p0 ingress protocol ip pref 3 flower dst_ip 1.2.3.4 action drop'.split(' '))
+      await real('tc', ...'filter del dev p0 ingress protocol ip pref 3'.split(' '))
+      await real('ip', ...'addr add 10.0.0.1/24 dev p1'.split(' '))
+      await real('ip', ...'neigh add 10.0.0.2 lladdr 02:11:22:33:44:55 dev p1'.split(' '))
+      await real('ip', ...'route add 20.0.0.0/8 via 10.0.0.2'.split(' '))
+      await real('ip', ...'link set p1 mtu 1400'.split(' '))
+      await expect.poll(() => heard.tc, { timeout: 10_000 }).toMatch(/added filter dev p0 ingress .*pref 3.*deleted/s)
+      await expect.poll(() => heard.ip, { timeout: 10_000 }).toContain('mtu 1400')
+      expect(heard.tc).toMatch(/^qdisc clsact ffff: dev p0/)
+      expect(heard.ip).toContain('10.0.0.2 dev p1 lladdr 02:11:22:33:44:55 PERMANENT')
+      expect(heard.ip).toContain('20.0.0.0/8 via 10.0.0.2 dev p1')
+      expect(heard.ip).toContain('inet 10.0.0.1/24')
+    } finally {
+      for (const child of children) child.kill()
+    }
+  })
+
+  test('what the library makes of a socket (python3)', async (t) => {
+    if ((await new Promise<number>((r) => execFile('python3', ['-V'], (e) => r(e === null ? 0 : 1)))) !== 0)
+      t.skip('no python3')
+    await start(['p0'])
+    const script = fileURLToPath(new URL('./shell/netlink_door.test.py', import.meta.url))
+    expect(await real('python3', script)).toEqual({ status: 0, out: 'ok\n', err: '' })
+  })
+
+  test('no daemon: a message that says so, and the program’s own', async () => {
+    const said = await real('tc', 'qdisc', 'show')
+    expect(said.status).not.toBe(0)
+    expect(said.err).toContain(`flowerbed: no daemon answers at ${socket}`)
+  })
+})
+
+test('no compiler: said, with what to do', () => {
+  const before = { ...process.env }
+  process.env.CC = 'no-such-compiler'
+  process.env.XDG_CACHE_HOME = join(dir, 'cache')
+  try {
+    expect(() => netlinkDoor()).toThrow(/no C compiler \(no-such-compiler\).*install gcc or clang/)
+  } finally {
+    process.env = before
+    rmSync(join(dir, 'cache'), { recursive: true })
+  }
+})
