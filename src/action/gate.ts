@@ -1,5 +1,6 @@
 // gate: lets packets through by the clock, after a schedule of open and closed intervals (m_gate.c, act_gate.c; IEEE
-// 802.1Qci). The schedule is a block (action_state.ts). tc 6.1 does not print its name.
+// 802.1Qci). The schedule is a block (action_state.ts). tc 6.1 does not print its name. Whatever clock is named, it is
+// the switch's that counts: there is one time here.
 
 import { ACT_PARAMS, TC_ACT_PIPE } from '../memory/layout/action.ts'
 import * as Gate from '../memory/layout/action_state.ts'
@@ -37,7 +38,6 @@ import type { ActionKind } from './action.ts'
 import { checkControl, controlOr, dropControl, printControl, setControl } from './control.ts'
 import { checkAttrs, controlOf, dumpParms, dumpTm, policy, putParms, readAttrs } from './parms.ts'
 import { formatTime64, parseSize, parseTime64 } from './rate_text.ts'
-import { refuseOp } from './unsupported.ts'
 
 const BLOCK = ACT_PARAMS
 const blockSize = (n: number): number => Gate.GATE_ENTRIES + n * Gate.GATE_ENTRY_SIZE
@@ -189,6 +189,11 @@ function setU64(m: Int32Array, p: number, v: number): void {
   m[(p >> 2) + 1] = Math.floor(v / 0x1_0000_0000)
 }
 
+/** gate_get_start_time: the base time, or the beginning of the next cycle after it. Nanoseconds. */
+function startOf(base: number, cycle: number, now: number): number {
+  return base > now ? base : base + (Math.floor((now - base) / cycle) + 1) * cycle
+}
+
 export const gate: ActionKind = {
   name: 'gate',
   id: TCA_ID_GATE,
@@ -278,9 +283,10 @@ export const gate: ActionKind = {
     const u32 = (type: number, none: number): number => (attrs[type] ? d.getInt32(attrs[type], true) : none)
     checkControl(genAction(d, parms))
     const entries = readEntries(d, attrs[TCA_GATE_ENTRY_LIST])
-    const cycle = u64(TCA_GATE_CYCLE_TIME) || entries.reduce((sum, e) => sum + e.interval, 0)
-    if (cycle === 0) throw new NetlinkError(EINVAL)
-    refuseOp('gate')
+    const round = entries.reduce((sum, e) => sum + e.interval, 0)
+    const cycle = u64(TCA_GATE_CYCLE_TIME) || round
+    // A schedule without entries, only with a cycle time, is one that Linux 6.1 takes and then stumbles over.
+    if (round === 0) throw new NetlinkError(EINVAL)
     const size = blockSize(entries.length)
     const p = alloc(c.a, size, TAG_PARAMS)
     m[(p + Gate.GATE_COUNT) >> 2] = entries.length
@@ -289,6 +295,8 @@ export const gate: ActionKind = {
     m[(p + Gate.GATE_FLAGS) >> 2] = u32(TCA_GATE_FLAGS, 0)
     setU64(m, p + Gate.GATE_BASE_TIME, u64(TCA_GATE_BASE_TIME))
     setU64(m, p + Gate.GATE_CYCLE_TIME, cycle)
+    setU64(m, p + Gate.GATE_START, startOf(u64(TCA_GATE_BASE_TIME), cycle, c.now() * 1e6))
+    setU64(m, p + Gate.GATE_ROUND, round)
     setU64(m, p + Gate.GATE_CYCLE_TIME_EXT, u64(TCA_GATE_CYCLE_TIME_EXT))
     for (const [i, e] of entries.entries()) {
       const w = (p + Gate.GATE_ENTRIES + i * Gate.GATE_ENTRY_SIZE) >> 2

@@ -10,6 +10,7 @@ import { PKT_DEV, PKT_IIF, PKT_TUN } from '../../memory/layout/packet.ts'
 import * as P from '../../memory/layout/program.ts'
 import { gactRandom, police, sample } from './action_chance.ts'
 import { csum } from './action_csum.ts'
+import { passGate } from './action_gate.ts'
 import { mplsDecTtl, mplsModify, mplsPop, mplsPush, popEth, pushEth } from './action_mpls.ts'
 import { nat } from './action_nat.ts'
 import { pedit } from './action_pedit.ts'
@@ -101,6 +102,11 @@ export function execute(pkt: usize, pc: usize, bytes: u32, ingress: bool): i32 {
       }
       case P.OP_SAMPLE:
         sample(pkt, pc + 4)
+        break
+      case P.OP_GATE:
+        if (!passGate(pkt, load<usize>(pc, 4), load<u32>(pc, 8), bytes)) {
+          return refuse(pkt, load<u32>(pc, 8), DROP_ACTION)
+        }
         break
       case P.OP_CONNMARK:
       case P.OP_CTINFO:

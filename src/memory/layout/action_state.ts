@@ -76,7 +76,15 @@ export const GATE_FLAGS = 12
 export const GATE_BASE_TIME = 16
 export const GATE_CYCLE_TIME = 24
 export const GATE_CYCLE_TIME_EXT = 32
-export const GATE_ENTRIES = 48
+/** Word of a spin lock: the octets are shared by the workers. @atomic */
+export const GATE_LOCK = 40
+/** Octets that the entry in force has let through, and which one since the start it is, from 1 (64 bits). Under GATE_LOCK. */
+export const GATE_OCTETS = 44
+export const GATE_TURN = 48
+/** When the first entry begins, by the switch's clock; how long all of them take. 64-bit nanoseconds. @constant */
+export const GATE_START = 56
+export const GATE_ROUND = 64
+export const GATE_ENTRIES = 80
 /** An entry: open (0, 1), interval (ns), ipv, max octets (-1: any). @constant */
 export const GATE_ENTRY_OPEN = 0
 export const GATE_ENTRY_INTERVAL = 4
