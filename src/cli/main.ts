@@ -43,6 +43,7 @@ program
   .option('--json', 'print the summary as one JSON document')
   .option('--events <file>', 'write what happened to rules, encaps and neighbours there; as JSON when it ends in .json')
   .addOption(new Option('--pcap-backend <name>', 'read captures through another package').choices(['pcap-parser']))
+  .option('--control-workers <n>', 'threads that parse and insert long batches of tc lines', count(1, 16))
   .option('--pace', 'wait for the wall clock between packets')
   .addHelpText(
     'after',

@@ -14,6 +14,7 @@ export interface ReplayCommand {
   readonly events?: string
   readonly pcapBackend?: 'pcap-parser'
   readonly pace?: boolean
+  readonly controlWorkers?: number
 }
 
 /** Runs the command; returns the exit status. */
@@ -27,6 +28,7 @@ export async function replay(folder: string | undefined, o: ReplayCommand): Prom
       events: o.events,
       pcapBackend: o.pcapBackend,
       pace: o.pace,
+      controlWorkers: o.controlWorkers,
       progress: progress.update,
       // What a command prints goes to log.txt, and to the screen only where nothing else goes there.
       printed: o.out === undefined && !o.json ? (text) => void process.stdout.write(text) : undefined,

@@ -16,7 +16,11 @@ let sequence = 0
  * prints on stderr when the line, or the switch, refuses.
  */
 export function execute(kernel: Kernel, words: readonly string[], options: Partial<Options> = {}): string {
-  const command = parseCommand(words, kernel.devices, options)
+  return perform(kernel, parseCommand(words, kernel.devices, options))
+}
+
+/** As `execute`, for a line that is parsed already. */
+export function perform(kernel: Kernel, command: Command): string {
   if (command.before) command.before.check(send(kernel, command, [command.before.request]))
   const replies = send(kernel, command, command.requests)
   if (command.then) send(kernel, command, command.then(replies, kernel.devices))

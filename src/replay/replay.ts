@@ -10,6 +10,7 @@ import { BATCH, type Capture, type Damage, openCapture, WINDOW } from '../port/c
 import { openWithPcapParser } from '../port/capture/pcap_parser.ts'
 import { createSwitch, type Switch } from '../switch/switch.ts'
 import { LanguageError } from '../tc/language_error.ts'
+import { batchLength, type ControlWorkers, openControlWorkers } from './batch.ts'
 import { type Events, openEvents } from './events.ts'
 import { check, execute } from './execute.ts'
 import { allFilters } from './filters.ts'
@@ -30,6 +31,10 @@ export interface ReplayOptions {
   readonly pcapBackend?: 'pcap-parser'
   /** Waits for the wall clock, so that packets come at the distances of the capture. */
   readonly pace?: boolean
+  /** Threads that parse and commit long rows of tc lines; 1 or absent: this thread does every line. */
+  readonly controlWorkers?: number
+  /** Least number of lines that they get at once. */
+  readonly shortestBatch?: number
   /** Called now and then with how far the captures have been read, in bytes and packets. */
   readonly progress?: (bytes: number, packets: number) => void
   /** Called with what a command printed, at once. */
@@ -71,6 +76,7 @@ export async function replay(scenario: Scenario, options: ReplayOptions = {}): P
   const events = options.events === undefined ? null : openEvents(options.events, sw.arena)
   const run: Run = { scenario, options, sw, traffic, events, log: [], now: 0 }
   const captures: Capture[] = []
+  const workers = startWorkers(run)
   let outputs: Outputs | null = null
   try {
     const sources = scenario.captures.map(({ port, path }) => {
@@ -90,12 +96,13 @@ export async function replay(scenario: Scenario, options: ReplayOptions = {}): P
       traffic.outBytes[port] += length
       if (write !== undefined) write(port, address, length, time)
     })
-    for (const step of scenario.steps) if (step.moment === null) runStep(run, step)
+    const first = scenario.steps.filter((s) => s.moment === null)
+    await runSteps(run, first, workers)
     const start = scenario.startMs * 1e6
     const timed = scenario.steps.some((s) => s.moment !== null && s.moment.kind !== 'packet')
     const longest = timed ? Number.POSITIVE_INFINITY : LONGEST_PAUSE
     await drive(run, new Packets(sources, start, scenario.quietMs * 1e6, longest), captures, start)
-    for (const step of scenario.after) runStep(run, step)
+    await runSteps(run, scenario.after, workers)
     const result: ReplayResult = {
       summary: summarize(
         sw,
@@ -122,6 +129,7 @@ export async function replay(scenario: Scenario, options: ReplayOptions = {}): P
     outputs?.discard()
     events?.discard()
     for (const c of captures) c.close()
+    await workers?.close()
     sw.close()
   }
 }
@@ -173,17 +181,45 @@ async function drive(run: Run, packets: Packets, captures: readonly Capture[], s
   sw.advance(run.now)
 }
 
+/** The control workers, if they are wanted and there is a batch for them. */
+function startWorkers({ options, scenario, sw }: Run): ControlWorkers | null {
+  const n = options.controlWorkers ?? 1
+  if (n < 2) return null
+  const first = scenario.steps.filter((s) => s.moment === null)
+  const any = [first, scenario.after].some((steps) =>
+    steps.some((_, at) => batchLength(steps, at, options.shortestBatch) > 0),
+  )
+  return any ? openControlWorkers(sw, n) : null
+}
+
+/** Lines without a moment, in their order. */
+async function runSteps(run: Run, steps: readonly Step[], workers: ControlWorkers | null): Promise<void> {
+  for (let at = 0; at < steps.length; ) {
+    const n = workers === null ? 0 : batchLength(steps, at, run.options.shortestBatch)
+    if (workers === null || n === 0) runStep(run, steps[at++])
+    else {
+      const batch = steps.slice(at, at + n)
+      for (const { line, printed, failed } of await workers.run(batch)) said(run, batch[line], printed, failed)
+      at += n
+    }
+  }
+}
+
 function runStep(run: Run, step: Step): void {
   try {
-    const printed = execute(run.sw, step.words)
-    if (printed === '') return
-    run.log.push({ where: step.where, words: step.words, time: run.now, printed, failed: '' })
-    run.options.printed?.(printed)
+    said(run, step, execute(run.sw, step.words), null)
   } catch (e) {
     if (!(e instanceof LanguageError)) throw e
-    if (!step.forgiving) throw new ScenarioError(`${step.where}: ${e.message}`)
-    run.log.push({ where: step.where, words: step.words, time: run.now, printed: '', failed: e.message })
+    said(run, step, '', e.message)
   }
+}
+
+/** Logs what a line printed, or why it failed; throws when it may not fail. */
+function said(run: Run, step: Step, printed: string, failed: string | null): void {
+  if (failed !== null && !step.forgiving) throw new ScenarioError(`${step.where}: ${failed}`)
+  if (failed === null && printed === '') return
+  run.log.push({ where: step.where, words: step.words, time: run.now, printed, failed: failed ?? '' })
+  if (printed !== '') run.options.printed?.(printed)
 }
 
 /** Timed lines run late; what is no command at all is found now. */
