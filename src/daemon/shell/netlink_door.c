@@ -19,6 +19,7 @@
 #include <linux/sockios.h>
 #include <poll.h>
 #include <pthread.h>
+#include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -627,4 +628,33 @@ int dup3(int fd, int to, int flags)
 {
 	REAL(int, "dup3", int, int, int);
 	return copied(fd, real(fd, to, flags));
+}
+
+static int is_copy(int command)
+{
+	return command == F_DUPFD || command == F_DUPFD_CLOEXEC;
+}
+
+int fcntl(int fd, int command, ...)
+{
+	REAL(int, "fcntl", int, int, ...);
+	va_list list;
+	void *argument;
+
+	va_start(list, command);
+	argument = va_arg(list, void *);
+	va_end(list);
+	return is_copy(command) ? copied(fd, real(fd, command, argument)) : real(fd, command, argument);
+}
+
+int fcntl64(int fd, int command, ...)
+{
+	REAL(int, "fcntl64", int, int, ...);
+	va_list list;
+	void *argument;
+
+	va_start(list, command);
+	argument = va_arg(list, void *);
+	va_end(list);
+	return is_copy(command) ? copied(fd, real(fd, command, argument)) : real(fd, command, argument);
 }

@@ -1,0 +1,56 @@
+import { expect, test } from 'vitest'
+import { defaultConfig, parseConfig } from './config.ts'
+
+test('defaults', () => {
+  expect(defaultConfig()).toEqual({
+    socket: '/run/flowerbed/rtnetlink.sock',
+    mode: 0o660,
+    log: 'info',
+    ports: [],
+    scripts: [],
+  })
+})
+
+test('a whole configuration', () => {
+  const text = `
+socket: /tmp/x.sock
+mode: "0600"
+log: debug
+ports:
+  - name: p0
+  - { name: p1, driver: dummy, mac: 02:00:00:00:00:AB, mtu: 9000 }
+scripts: [setup.tc, /etc/rules.tc]
+`
+  expect(parseConfig(text, '/etc/flowerbed.yaml')).toEqual({
+    socket: '/tmp/x.sock',
+    mode: 0o600,
+    log: 'debug',
+    ports: [
+      { name: 'p0', mac: Uint8Array.of(2, 0, 0, 0, 0, 0), mtu: 1500 },
+      { name: 'p1', mac: Uint8Array.of(2, 0, 0, 0, 0, 0xab), mtu: 9000 },
+    ],
+    scripts: ['/etc/setup.tc', '/etc/rules.tc'],
+  })
+})
+
+test.each([
+  [
+    'ports:\n  - name: p0\n    driver: af_xdp\n',
+    /^c\.yaml:3: ports\[0\]\.driver: the port driver af_xdp is not built yet/,
+  ],
+  ['ports:\n  - name: p0\n    driver: magic\n', /^c\.yaml:3: .*no such port driver: magic/],
+  ['ports:\n  - name: p0\n\n    mtuu: 1\n', /^c\.yaml:4: there is no option mtuu$/],
+  ['log: info\nworkers: 3\n', /^c\.yaml:2: there is no option workers$/],
+  ['ports:\n  - name: p0\n  - name: p0\n', /^c\.yaml:3: ports\[1\]\.name: there is a device p0 already$/],
+  ['ports:\n  - name: lo\n', /^c\.yaml:2: .*there is a device lo already$/],
+  ['ports:\n  - mtu: 1500\n', /^c\.yaml:2: ports\[0\]\.name: /],
+  ['ports:\n  - name: a name\n', /^c\.yaml:2: .*1 to 15 characters/],
+  ['ports:\n  - name: p0\n    mtu: 12\n', /^c\.yaml:3: ports\[0\]\.mtu: /],
+  ['ports:\n  - name: p0\n    mac: 01:00:00:00:00:01\n', /^c\.yaml:3: .*multicast/],
+  ['mode: 0660x\n', /^c\.yaml:1: mode: expected a file mode/],
+  ['log: loud\n', /^c\.yaml:1: log: /],
+  ['log: info\nports: [\n', /^c\.yaml:\d: /],
+  ['- a list\n', /^c\.yaml:1: /],
+])('what is wrong is said with its line: %j', (text, message) => {
+  expect(() => parseConfig(text, 'c.yaml')).toThrow(message)
+})
