@@ -41,6 +41,7 @@ program
   .option('--in <port=pcap...>', 'captures that ports receive, with --rules')
   .option('--out <dir>', 'write out-<port>.pcap, filters.json, summary.json and log.txt there')
   .option('--json', 'print the summary as one JSON document')
+  .option('--workers <n>', 'datapath workers; more than one run as threads', count(1, 16), 1)
   .option('--events <file>', 'write what happened to rules, encaps and neighbours there; as JSON when it ends in .json')
   .addOption(new Option('--pcap-backend <name>', 'read captures through another package').choices(['pcap-parser']))
   .option('--control-workers <n>', 'threads that parse and insert long batches of tc lines', count(1, 16))

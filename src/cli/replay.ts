@@ -11,6 +11,7 @@ export interface ReplayCommand {
   readonly in?: string[]
   readonly out?: string
   readonly json?: boolean
+  readonly workers: number
   readonly events?: string
   readonly pcapBackend?: 'pcap-parser'
   readonly pace?: boolean
@@ -25,6 +26,7 @@ export async function replay(folder: string | undefined, o: ReplayCommand): Prom
   try {
     const result = await run(scenario, {
       out: o.out,
+      workers: o.workers,
       events: o.events,
       pcapBackend: o.pcapBackend,
       pace: o.pace,

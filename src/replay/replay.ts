@@ -21,10 +21,13 @@ import { largestMtu, type Scenario, type Step } from './scenario.ts'
 import { ScenarioError } from './scenario_error.ts'
 import { Schedule } from './schedule.ts'
 import { type PortTraffic, type Summary, summarize } from './summary.ts'
+import { Workers } from './workers.ts'
 
 export interface ReplayOptions {
   /** Folder for the results; none are written without. */
   readonly out?: string
+  /** Datapath workers: with more than one, each is a thread, and packets of different flows overtake each other. */
+  readonly workers?: number
   /** File for the events of the scheme, a line each. */
   readonly events?: string
   /** Reads captures through the npm package of that name. */
@@ -55,6 +58,8 @@ interface Run {
   readonly sw: Switch
   readonly traffic: PortTraffic
   readonly events: Events | null
+  /** Who takes packets: the switch itself, or threads. */
+  readonly input: Pick<Switch, 'inputBatch'>
   readonly log: LogEntry[]
   /** Virtual time, nanoseconds. */
   now: number
@@ -66,15 +71,18 @@ const LONGEST_PAUSE = 3600e9
 /** Runs the scenario to its end. */
 export async function replay(scenario: Scenario, options: ReplayOptions = {}): Promise<ReplayResult> {
   for (const step of [...scenario.steps, ...scenario.after]) if (step.moment !== null) checkGrammar(step)
+  const threads = (options.workers ?? 1) > 1 ? options.workers : 0
   const sw = createSwitch({
     ports: scenario.ports.map((name, i) => ({ name, mac: portMac(i), mtu: 1500 })),
     // Ethernet and a VLAN tag in front of the largest packet.
     frameSize: largestMtu(scenario) + 18,
+    workers: threads,
   })
   const counts = () => new Float64Array(scenario.ports.length)
   const traffic = { inPackets: counts(), inBytes: counts(), outPackets: counts(), outBytes: counts() }
   const events = options.events === undefined ? null : openEvents(options.events, sw.arena)
-  const run: Run = { scenario, options, sw, traffic, events, log: [], now: 0 }
+  const datapaths = threads ? new Workers(sw, threads) : null
+  const run: Run = { scenario, options, sw, input: datapaths ?? sw, traffic, events, log: [], now: 0 }
   const captures: Capture[] = []
   const workers = startWorkers(run)
   let outputs: Outputs | null = null
@@ -129,6 +137,7 @@ export async function replay(scenario: Scenario, options: ReplayOptions = {}): P
     outputs?.discard()
     events?.discard()
     for (const c of captures) c.close()
+    await datapaths?.stop()
     await workers?.close()
     sw.close()
   }
@@ -149,7 +158,7 @@ async function drive(run: Run, packets: Packets, captures: readonly Capture[], s
     const wall = options.pace ? start + (performance.now() - began) * 1e6 : Number.POSITIVE_INFINITY
     const n = packets.next(Math.min(BATCH, schedule.nextPackets - received), Math.min(lines, wall))
     if (n > 0) {
-      sw.inputBatch(packets.port, packets.address, packets.length, packets.time, n)
+      run.input.inputBatch(packets.port, packets.address, packets.length, packets.time, n)
       received += n
       run.traffic.inPackets[packets.port] += n
       for (let i = 0; i < n; i++) run.traffic.inBytes[packets.port] += packets.length[i]

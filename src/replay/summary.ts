@@ -3,10 +3,12 @@ import { dropReasons } from '../datapath/drop_reason.ts'
 import { type EncapView, encapList } from '../encap/show.ts'
 import { slowName } from '../encap/slow_reason.ts'
 import { idrFind, idrNext } from '../flow/idr.ts'
-import type { Arena } from '../memory/arena.ts'
+import { type Arena, workerOf } from '../memory/arena.ts'
 import { counterRead } from '../memory/counters.ts'
 import * as F from '../memory/layout/flow.ts'
 import { NETDEV_EGRESS, NETDEV_INGRESS } from '../memory/layout/netdev.ts'
+import { SUPER_WORKERS } from '../memory/layout/super.ts'
+import { WORKER_DROPS } from '../memory/layout/worker.ts'
 import { netdevName, nextNetdev } from '../net/netdev.ts'
 import type { Damage } from '../port/capture/capture.ts'
 import type { Switch } from '../switch/switch.ts'
@@ -67,7 +69,7 @@ export function summarize(
   t: PortTraffic,
   captures: readonly CaptureSummary[],
 ): Summary {
-  const drops = dropReasons.map((r) => [r.name, sw.datapath.drops(r.code)] as const).filter(([, n]) => n > 0)
+  const drops = dropReasons.map((r) => [r.name, dropped(sw.arena, r.code)] as const).filter(([, n]) => n > 0)
   return {
     packets: { in: total(t.inPackets), out: total(t.outPackets), dropped: drops.reduce((sum, [, n]) => sum + n, 0) },
     ports: Object.fromEntries(
@@ -85,6 +87,16 @@ export function summarize(
     neighbours: JSON.parse(execute(sw, ['ip', '-j', 'neigh', 'show']).trim() || '[]'),
     captures,
   }
+}
+
+/** Packets that ended under a reason, in all workers. */
+function dropped(a: Arena, reason: number): number {
+  let n = 0
+  for (let i = 0; i < a.m[SUPER_WORKERS >> 2]; i++) {
+    const w = (a.m[(workerOf(a, i) + WORKER_DROPS) >> 2] + reason * 8) >> 2
+    n += (a.m[w] >>> 0) + (a.m[w + 1] >>> 0) * 0x100000000
+  }
+  return n
 }
 
 /** Every filter of every hook, in the order in which a dump shows them. */

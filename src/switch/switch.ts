@@ -42,6 +42,8 @@ export interface SwitchOptions {
   readonly arenaBytes?: number
   /** Packet slots. */
   readonly packets?: number
+  /** Datapath workers of other threads, beside the switch's own: they attach to the arena as workers 1, 2, … */
+  readonly workers?: number
   /** Neighbours as a switchdev NIC's driver treats them (encap/ MODE_OFFLOAD). */
   readonly offload?: boolean
 }
@@ -51,6 +53,8 @@ export type Sink = (port: number, address: number, length: number, time: number)
 
 const BURST = 64
 const NANO = 1e6
+/** Counter ids where several workers share the address space for their shards. */
+const WORKERS_COUNTERS = 1 << 20
 
 export class Switch {
   readonly arena: Arena
@@ -64,7 +68,10 @@ export class Switch {
 
   constructor(o: SwitchOptions) {
     const frameSize = o.frameSize ?? 1536
-    this.arena = createArena({ frameSize, bytes: o.arenaBytes, packets: o.packets })
+    const workers = 1 + (o.workers ?? 0)
+    // Each worker has a shard of every counter.
+    const counters = workers === 1 ? undefined : WORKERS_COUNTERS
+    this.arena = createArena({ frameSize, bytes: o.arenaBytes, packets: o.packets, workers, counters })
     // Before any device: encap/ listens to what happens to them.
     const now = () => Math.floor(this.#now / NANO)
     makeTables(this.arena, o)
@@ -141,6 +148,22 @@ export class Switch {
     reclaim(this.arena)
   }
 
+  /** Handles what a worker of another thread made of packets: n emissions, four words each as in a worker's list. */
+  emitted(list: Int32Array, n: number): void {
+    this.#handle(list, n, -1)
+    this.datapath.quiescent()
+  }
+
+  /** When something happens by itself next, ns; Infinity when nothing will. */
+  get nextTimer(): number {
+    return this.#nextTimer()
+  }
+
+  /** Address of port i's device. */
+  portDevice(i: number): number {
+    return this.#ports[i]
+  }
+
   /** Gives up the switch; its memory goes with it. */
   close(): void {
     this.datapath.offline()
@@ -169,7 +192,7 @@ export class Switch {
   }
 
   #stamp(pkt: number, time: number): void {
-    this.arena.m[(pkt + PKT_TIME) >> 2] = time % 0x100000000 | 0
+    this.arena.m[(pkt + PKT_TIME) >> 2] = (time % 0x100000000) | 0
     this.arena.m[(pkt + PKT_TIME_HI) >> 2] = (time / 0x100000000) | 0
   }
 
@@ -203,6 +226,13 @@ export class Switch {
     for (let i = 0; i < n; i++) if (m[from + i * 4 + (W.EMIT_KIND >> 2)] !== W.EMIT_OUTPUT) punts++
     const list = punts === 0 ? m.subarray(from, from + n * 4) : m.slice(from, from + n * 4)
     m[(w + W.WORKER_EMIT_COUNT) >> 2] = 0
+    this.#handle(list, n, time)
+    if (punts === 0) this.datapath.quiescent()
+    return true
+  }
+
+  #handle(list: Int32Array, n: number, time: number): void {
+    const { m } = this.arena
     for (let i = 0; i < n * 4; i += 4) {
       const pkt = list[i]
       const at = time >= 0 ? time : this.#timeOf(pkt)
@@ -210,13 +240,12 @@ export class Switch {
         this.#sink(m[(list[i + 1] + NETDEV_PORT) >> 2], m[(pkt + PKT_DATA) >> 2], m[(pkt + PKT_LEN) >> 2], at)
         this.datapath.release(pkt)
       } else {
-        this.#clock(at)
+        // Workers of other threads overtake each other; the clock does not go back for that.
+        this.#clock(Math.max(at, this.#now))
         this.host.punt(list[i + 2], pkt, list[i + 1], list[i + 3])
         this.#settle()
       }
     }
-    if (punts === 0) this.datapath.quiescent()
-    return true
   }
 
   /** Runs the works that are due, and sends what host and works have made, until nothing is left. */
