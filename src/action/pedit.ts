@@ -92,10 +92,16 @@ function putKeys(b: Builder, p: PeditKeys, o: number): void {
   }
 }
 
-function putExtras(b: Builder, count: number, of: (i: number) => readonly [htype: number, cmd: number]): void {
-  const list = b.nest(TCA_PEDIT_KEYS_EX | NLA_F_NESTED)
+/** `nested`: NLA_F_NESTED as tc sets it; a kernel sets none, and tc reads no list that has it. */
+function putExtras(
+  b: Builder,
+  nested: number,
+  count: number,
+  of: (i: number) => readonly [htype: number, cmd: number],
+): void {
+  const list = b.nest(TCA_PEDIT_KEYS_EX | nested)
   for (let i = 0; i < count; i++) {
-    const key = b.nest(TCA_PEDIT_KEY_EX | NLA_F_NESTED)
+    const key = b.nest(TCA_PEDIT_KEY_EX | nested)
     const [htype, cmd] = of(i)
     b.attrU16(TCA_PEDIT_KEY_EX_HTYPE, htype)
     b.attrU16(TCA_PEDIT_KEY_EX_CMD, cmd)
@@ -154,7 +160,7 @@ export const pedit: ActionKind = {
     const type = p.extended ? TCA_PEDIT_PARMS_EX : TCA_PEDIT_PARMS
     const o = putParms(b, type, index, control, 4 + p.keys.length * KEY_LEN)
     putKeys(b, p, o)
-    if (p.extended) putExtras(b, p.keys.length, (i) => [p.keys[i].htype, p.keys[i].cmd])
+    if (p.extended) putExtras(b, NLA_F_NESTED, p.keys.length, (i) => [p.keys[i].htype, p.keys[i].cmd])
   },
 
   print(d, o, end, out) {
@@ -236,7 +242,7 @@ export const pedit: ActionKind = {
     const n = m[block >> 2]
     const extended = m[(act + EXTENDED) >> 2] !== 0
     const at = (i: number): number => block + 16 + i * BLOCK_KEY_LEN
-    if (extended) putExtras(b, n, (i) => [m[(at(i) + HTYPE) >> 2], m[(at(i) + CMD) >> 2]])
+    if (extended) putExtras(b, 0, n, (i) => [m[(at(i) + HTYPE) >> 2], m[(at(i) + CMD) >> 2]])
     const o = dumpParms(c, act, b, extended ? TCA_PEDIT_PARMS_EX : TCA_PEDIT_PARMS, 4 + n * KEY_LEN)
     b.u8s[o] = n
     for (let i = 0; i < n; i++) for (let j = 0; j < KEY_LEN; j++) b.u8s[o + 4 + i * KEY_LEN + j] = u8[at(i) + j]
