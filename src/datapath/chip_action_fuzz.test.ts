@@ -38,7 +38,6 @@ const verdict = fc.constantFrom(
   T.TC_ACT_OK,
   T.TC_ACT_SHOT,
   T.TC_ACT_UNSPEC,
-  T.TC_ACT_RECLASSIFY,
   T.TC_ACT_STOLEN,
   T.TC_ACT_TRAP,
   T.TC_ACT_PIPE,
@@ -114,7 +113,7 @@ const one: fc.Arbitrary<number[]> = fc.oneof(
   fc.tuple(u16, word, word, word).map((w) => op(P.OP_CTINFO, ...w, counter)),
   fc.constant(op(P.OP_TUNNEL_UNSET)),
 )
-/** Copies, in lists at ingress alone: in lists that lead into each other they would multiply without end. */
+/** Copies; for their sake no list ends in reclassify, with which they multiply, as in the kernel, by 17 a level. */
 const copy = fc
   .tuple(fc.constantFrom(p1, p2, vx), fc.constantFrom(0, P.REDIRECT_INGRESS))
   .map(([dev, f]) => op(P.OP_REDIRECT, dev, f | P.REDIRECT_MIRROR, counter))
@@ -122,10 +121,15 @@ const end = fc.oneof(
   fc.constantFrom(p1, p1, p2, vx).map((dev) => op(P.OP_REDIRECT, dev, 0, counter)),
   verdict.filter((v) => v !== T.TC_ACT_PIPE).map((v) => op(P.OP_END, v)),
 )
-const list = (action: fc.Arbitrary<number[]>): fc.Arbitrary<number[]> =>
-  fc
-    .tuple(fc.array(fc.tuple(action, fc.integer({ min: 0, max: 9 })), { minLength: 1, maxLength: 8 }), end)
-    .map(([ops, last]) => [...ops.flatMap(([o, n]) => (n === 0 ? [...op(P.OP_JUMP, o.length), ...o] : o)), ...last])
+const list = fc
+  .tuple(
+    fc.array(fc.tuple(fc.oneof({ weight: 9, arbitrary: one }, copy), fc.integer({ min: 0, max: 9 })), {
+      minLength: 1,
+      maxLength: 8,
+    }),
+    end,
+  )
+  .map(([ops, last]) => [...ops.flatMap(([o, n]) => (n === 0 ? [...op(P.OP_JUMP, o.length), ...o] : o)), ...last])
 
 // ---- frames
 
@@ -197,21 +201,16 @@ describe('lists of actions', { timeout: 120_000 }, () => {
   it('do no harm, whatever they are and whatever comes in', () => {
     let clock = 1e9
     fc.assert(
-      fc.property(
-        list(fc.oneof({ weight: 9, arbitrary: one }, copy)),
-        list(one),
-        fc.array(frame, { minLength: 1, maxLength: 6 }),
-        (ingress, egress, frames) => {
-          install(p0, N.NETDEV_INGRESS, ingress)
-          install(p1, N.NETDEV_EGRESS, egress)
-          for (const f of frames) {
-            clock += 1e6
-            dp.setTime(clock)
-            feed(f)
-          }
-          for (const pkt of held) expect(PATTERN.compare(a.u8, pkt, pkt + stride)).toBe(0)
-        },
-      ),
+      fc.property(list, list, fc.array(frame, { minLength: 1, maxLength: 6 }), (ingress, egress, frames) => {
+        install(p0, N.NETDEV_INGRESS, ingress)
+        install(p1, N.NETDEV_EGRESS, egress)
+        for (const f of frames) {
+          clock += 1e6
+          dp.setTime(clock)
+          feed(f)
+        }
+        for (const pkt of held) expect(PATTERN.compare(a.u8, pkt, pkt + stride)).toBe(0)
+      }),
       { numRuns: 300 },
     )
   })
