@@ -6,6 +6,7 @@
 
 import {
   DROP_HEADROOM,
+  DROP_INNER_HEADER,
   DROP_IP_SOURCE,
   DROP_LOOP,
   DROP_NO_ROUTE,
@@ -27,8 +28,9 @@ import { AF_INET, RTN_LOCAL } from '../wire/rtm_route.ts'
 import { fragmentAndSend, ipOutput } from './ip_output.ts'
 import { countDevice, type HostState, scrub } from './state.ts'
 
-/** Result of Datapath.encapsulate: no room in front of the packet. */
+/** Results of Datapath.encapsulate: no room in front of the packet; its own IP header is cut short. */
 const PUSH_NO_ROOM = 2
+const PUSH_CUT = 3
 /** XMIT_RECURSION_LIMIT */
 const NEST_MAX = 8
 const NO_MAC = new Uint8Array(6)
@@ -67,8 +69,8 @@ export function tunnelOutput(h: HostState, pkt: number, dev: number): void {
   const header = buildHeader(a, type, dev, tun, outer, route.src, route.dev, NO_MAC, 0, route.mtu, 0)
   const pushed = dp.encapsulate(pkt, header)
   freeHeader(a, header)
-  if (pushed === PUSH_NO_ROOM) {
-    dp.drop(pkt, DROP_HEADROOM)
+  if (pushed === PUSH_NO_ROOM || pushed === PUSH_CUT) {
+    dp.drop(pkt, pushed === PUSH_CUT ? DROP_INNER_HEADER : DROP_HEADROOM)
     return
   }
   scrub(h, pkt)

@@ -14,7 +14,7 @@ import { attrLen, type Builder, parseAttrs } from '../wire/netlink.ts'
 import { EADDRINUSE, EBUSY, EINVAL, EOPNOTSUPP, ERANGE, NetlinkError } from '../wire/netlink_error.ts'
 import * as L from '../wire/rtm_link.ts'
 import { AF_INET, AF_INET6 } from '../wire/rtm_route.ts'
-import type { Outer, TunnelType } from './tunnel.ts'
+import { LOCAL_PORT_MAX, LOCAL_PORT_MIN, type Outer, type TunnelType } from './tunnel.ts'
 
 // ---- NETDEV_PRIV of a bareudp device, u16 each
 /** EtherType as on the wire, loaded little-endian. @constant */
@@ -67,7 +67,7 @@ function newlink(a: Arena, dev: number, d: DataView, data: number, end: number, 
   a.d.setUint16(dev + BAREUDP_SPORT_MIN, first ? d.getUint16(first, true) : 0, true)
   a.d.setUint16(dev + BAREUDP_MULTIPROTO, multiproto ? 1 : 0, true)
   m[(dev + N.NETDEV_TP_DST) >> 2] = port
-  m[(dev + N.NETDEV_FEATURES) >> 2] = N.NETDEV_F_EXTERNAL | N.NETDEV_F_L3
+  m[(dev + N.NETDEV_FEATURES) >> 2] = N.NETDEV_F_EXTERNAL | N.NETDEV_F_L3 | N.NETDEV_F_UDP6_ZERO_CSUM_RX
   if (mtu) m[(dev + N.NETDEV_MTU) >> 2] = mtu
 }
 
@@ -109,8 +109,9 @@ function outer(a: Arena, dev: number, tun: number, out: Outer): number {
   out.label = a.m[(tun + T.TUN_LABEL) >> 2]
   out.flags = HEADER_F_UDP | (flags & T.TUNNEL_CSUM ? HEADER_F_CSUM : 0)
   if (flags & T.TUNNEL_DONT_FRAGMENT && out.family === AF_INET) out.flags |= HEADER_F_DF_SET
-  out.portMin = min
-  out.portCount = 65535 - min
+  // The kernel begins at 0 when nobody said a port: the system's range is part of that.
+  out.portMin = min || LOCAL_PORT_MIN
+  out.portCount = (min ? 65535 : LOCAL_PORT_MAX) - out.portMin
   out.length = UDP_LEN
   out.strip = ETH_LEN
   out.ethertypes = ethertype | (a.d.getUint16(dev + BAREUDP_MULTIPROTO, true) ? sibling << 16 : 0)

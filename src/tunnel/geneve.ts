@@ -6,7 +6,8 @@
 //
 // What the outer headers say is geneve_xmit_skb of Linux 6.1. Two things differ from vxlan: an external device sends the
 // ttl of the metadata as it is, 0 when nobody said one; and the UDP port is always the device's, whatever the metadata
-// say. Source ports are 1 to 65534.
+// say. The kernel takes source ports from 1 to 65534; here they are of the system's range, which is part of it and is what
+// vxlan has: no port of a service appears as a source.
 
 import type { Arena } from '../memory/arena.ts'
 import {
@@ -30,6 +31,7 @@ import {
   TUNNEL_OAM,
 } from '../memory/layout/action.ts'
 import {
+  HEADER_F_ALL_TAGS,
   HEADER_F_CSUM,
   HEADER_F_DF_INHERIT,
   HEADER_F_DF_SET,
@@ -49,7 +51,7 @@ import { SLOW_NO_KEY, SLOW_NONE } from '../memory/layout/slow.ts'
 import { GENEVE_DF_INHERIT, GENEVE_DF_SET } from '../wire/rtm_link.ts'
 import { AF_INET, AF_INET6 } from '../wire/rtm_route.ts'
 import * as Link from './geneve_link.ts'
-import { DEFAULT_TTL, type Outer, type TunnelType } from './tunnel.ts'
+import { DEFAULT_TTL, LOCAL_PORT_MAX, LOCAL_PORT_MIN, type Outer, type TunnelType } from './tunnel.ts'
 
 const IPPROTO_UDP = 17
 const UDP_LEN = 8
@@ -80,9 +82,9 @@ function outer(a: Arena, dev: number, given: number, out: Outer): number {
   out.tos = a.u8[tun + TUN_TOS]
   out.ttl = a.u8[tun + TUN_TTL]
   out.label = a.m[(tun + TUN_LABEL) >> 2]
-  out.flags = HEADER_F_UDP | (flags & TUNNEL_CSUM ? HEADER_F_CSUM : 0)
-  out.portMin = 1
-  out.portCount = 65534
+  out.flags = HEADER_F_UDP | HEADER_F_ALL_TAGS | (flags & TUNNEL_CSUM ? HEADER_F_CSUM : 0)
+  out.portMin = LOCAL_PORT_MIN
+  out.portCount = LOCAL_PORT_MAX - LOCAL_PORT_MIN
   out.length = UDP_LEN + GENEVE_LEN + optionsLength(a, tun)
   out.strip = 0
   out.ethertypes = 0

@@ -2,10 +2,11 @@
 
 import type { Arena } from '../memory/arena.ts'
 import { NETDEV_KIND } from '../memory/layout/netdev.ts'
+import { geneve } from './geneve.ts'
 import type { TunnelType } from './tunnel.ts'
 import { vxlan } from './vxlan.ts'
 
-export const tunnelTypes: readonly TunnelType[] = [vxlan]
+export const tunnelTypes: readonly TunnelType[] = [geneve, vxlan]
 
 const byKind: (TunnelType | undefined)[] = []
 for (const t of tunnelTypes) byKind[t.kind] = t

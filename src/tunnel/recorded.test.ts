@@ -127,7 +127,7 @@ describe('geneve', () => {
     expect(h.bytes).toEqual(expected(frame, h))
     expect(h.flags & H.HEADER_F_CSUM).toBe(key.csum ? H.HEADER_F_CSUM : 0)
     expect([h.field(H.HEADER_TTL), h.field(H.HEADER_TOS)]).toEqual([key.ttl ?? 0, key.tos ?? 0])
-    expect([h.field(H.HEADER_PORT_MIN), h.field(H.HEADER_PORT_COUNT)]).toEqual([1, 65534])
+    expect([h.field(H.HEADER_PORT_MIN), h.field(H.HEADER_PORT_COUNT)]).toEqual([32768, 28231])
   })
 
   test('a device of its own', () => {
@@ -141,7 +141,7 @@ describe('geneve', () => {
     })
     const { flags } = make(geneve, dev, a.m[(dev + N.NETDEV_TUN) >> 2])
     const inherited = H.HEADER_F_TTL_INHERIT | H.HEADER_F_TOS_INHERIT | H.HEADER_F_DF_INHERIT
-    expect(flags).toBe(H.HEADER_F_UDP | H.HEADER_F_CSUM | H.HEADER_F_SMALL | inherited)
+    expect(flags).toBe(H.HEADER_F_UDP | H.HEADER_F_ALL_TAGS | H.HEADER_F_CSUM | H.HEADER_F_SMALL | inherited)
     expect(attrs(geneve, dev)).toBe('1:05000000 2:0a000102 8:01 3:00 4:01 11:00000000 13:02 5:17c1 10:01 12:01')
     geneve.dellink(a, dev)
   })

@@ -2,7 +2,7 @@
 //
 // VLAN tags (there are no VLAN devices), the packet's type, IP headers, local addresses, UDP lengths and checksums, in
 // the kernel's order (ip_rcv_core, ip_route_input, udp_rcv). A packet for the UDP port of a tunnel device goes on in
-// vxlan_input.ts. All else that the kernel's stack would look at is handed to the host as it is (PUNT_LOCAL); what
+// the tunnel's own file (vxlan_input.ts …). All else that the kernel's stack would look at is handed to the host as it is (PUNT_LOCAL); what
 // it would drop without a word is dropped here, by name.
 //
 // True: the sender is told that the packet was dropped (NET_RX_DROP).
@@ -11,6 +11,7 @@ import {
   DROP_IP_CSUM,
   DROP_IP_HEADER,
   DROP_NO_PROTOCOL,
+  DROP_NO_SOCKET,
   DROP_OTHERHOST,
   DROP_UDP_CSUM,
   DROP_UDP_LENGTH,
@@ -26,6 +27,9 @@ import {
   LOCAL_MASK,
   NETDEV_F_UDP6_ZERO_CSUM_RX,
   NETDEV_FEATURES,
+  NETDEV_KIND,
+  NETDEV_KIND_GENEVE,
+  NETDEV_KIND_VXLAN,
   NETDEV_MAC,
   NETDEV_SIZE,
 } from '../../memory/layout/netdev.ts'
@@ -43,8 +47,10 @@ import { PUNT_LOCAL } from '../../memory/layout/worker.ts'
 import { fold, sumWords } from './checksum.ts'
 import { BE_ARP, BE_IP, BE_IPV6, ETH_LEN, innerProtocol, isTagged } from './frame.ts'
 import { drop, punt } from './state.ts'
-import { tunnelPort, vxlanInput } from './vxlan_input.ts'
+import { geneveInput } from './geneve_input.ts'
+import { tunnelPort } from './tunnel_input.ts'
 import { untag } from './vlan.ts'
+import { vxlanInput } from './vxlan_input.ts'
 
 const IPPROTO_UDP: u32 = 17
 const RTN_LOCAL: u32 = 2
@@ -176,7 +182,10 @@ function udpInput(pkt: usize, dev: usize, data: usize, at: u32, family: u32): bo
   } else if ((load<u32>(pkt, PKT_FLAGS) & PKT_F_CSUM_VERIFIED) == 0 && !udpChecksumHolds(data, at, length, family)) {
     return dropped(pkt, DROP_UDP_CSUM)
   }
-  vxlanInput(pkt, tunnel, data, at, family)
+  const kind = load<u32>(tunnel, NETDEV_KIND)
+  if (kind == NETDEV_KIND_VXLAN) vxlanInput(pkt, tunnel, data, at, family)
+  else if (kind == NETDEV_KIND_GENEVE) geneveInput(pkt, tunnel, data, at, family)
+  else drop(pkt, DROP_NO_SOCKET)
   return false
 }
 

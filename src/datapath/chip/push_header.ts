@@ -6,13 +6,13 @@
 // iptunnel_xmit, ip_tunnel_ecn_encap).
 
 import * as H from '../../memory/layout/encap.ts'
-import { DROP_HEADROOM } from '../../memory/layout/drop.ts'
+import { DROP_HEADROOM, DROP_INNER_HEADER } from '../../memory/layout/drop.ts'
 import { NETDEV_TX_COUNTER } from '../../memory/layout/netdev.ts'
 import { PKT_DATA, PKT_HASH, PKT_HEADROOM, PKT_IIF, PKT_LEN, PKT_PROTO, PKT_TUN } from '../../memory/layout/packet.ts'
 import { PUNT_MTU } from '../../memory/layout/worker.ts'
 import { fold, sumNumber } from './checksum.ts'
 import { flowHash } from './entropy.ts'
-import { BE_IP, BE_IPV6, ETH_LEN, isPlain, macLen, networkProtocol, setNetworkHeader } from './frame.ts'
+import { BE_IP, BE_IPV6, ETH_LEN, innerProtocol, isPlain, isVlan, macLen, networkProtocol, setNetworkHeader } from './frame.ts'
 import { transmit } from './output.ts'
 import { count, drop, punt, setModified } from './state.ts'
 
@@ -22,6 +22,8 @@ export const PUSH_DONE: i32 = 0
 export const PUSH_TOO_BIG: i32 = 1
 /** Not: there is no room in front of the packet. */
 export const PUSH_NO_ROOM: i32 = 2
+/** Not: the packet's own IP header is cut short, and the tunnel looks. */
+export const PUSH_CUT: i32 = 3
 
 /** IPv4 identification of the packets that this worker makes. */
 let nextId: u32 = 0
@@ -49,6 +51,20 @@ function innerTosTtl(pkt: usize, data: usize, len: u32): u32 {
   if (type == BE_IP) return at + 20 <= len ? <u32>load<u8>(ip, 1) | (<u32>load<u8>(ip, 8) << 8) : 0
   if (type == BE_IPV6 && at + 40 <= len) return ((<u32>bswap<u16>(load<u16>(ip)) >> 4) & 255) | (<u32>load<u8>(ip, 7) << 8)
   return 0
+}
+
+/** skb_vlan_inet_prepare: the same of the IP packet behind all tags. -1: its header is cut short. */
+function wholeTosTtl(pkt: usize, data: usize, len: u32): i32 {
+  let at = macLen(data, len)
+  let type = innerProtocol(pkt)
+  while (isVlan(type) && at + 4 <= len) {
+    type = load<u16>(data + at, 2)
+    at += 4
+  }
+  const ip = data + at
+  if (type == BE_IP) return at + 20 <= len ? <i32>load<u8>(ip, 1) | (<i32>load<u8>(ip, 8) << 8) : -1
+  if (type != BE_IPV6) return 0
+  return at + 40 <= len ? ((<i32>bswap<u16>(load<u16>(ip)) >> 4) & 255) | (<i32>load<u8>(ip, 7) << 8) : -1
 }
 
 /** INET_ECN_encapsulate: the inner ECN goes out; inner CE as ECT(0). */
@@ -81,7 +97,11 @@ export function pushHeader(pkt: usize, header: usize): i32 {
   // What the inner packet says, before its Ethernet header may be overwritten.
   let tosTtl: u32 = 0
   if (load<u16>(frame, 12) == BE_IP && frameLen >= 34 && isPlain(pkt)) tosTtl = <u32>load<u8>(frame, 15) | (<u32>load<u8>(frame, 22) << 8)
-  else tosTtl = innerTosTtl(pkt, frame, frameLen)
+  else if ((flags & H.HEADER_F_ALL_TAGS) != 0) {
+    const whole = wholeTosTtl(pkt, frame, frameLen)
+    if (whole < 0) return PUSH_CUT
+    tosTtl = whole
+  } else tosTtl = innerTosTtl(pkt, frame, frameLen)
   const hash = (flags & (H.HEADER_F_UDP | H.HEADER_F_FLOW_LABEL)) != 0 ? flowHash(frame, frameLen) : 0
   const df = (flags & H.HEADER_F_DF_INHERIT) != 0 && innerDf(frame, frameLen, flags)
 
@@ -150,8 +170,8 @@ export function pushHeader(pkt: usize, header: usize): i32 {
 export function sendEncapsulated(pkt: usize, dev: usize, header: usize): void {
   const bytes = load<u32>(pkt, PKT_LEN)
   const pushed = pushHeader(pkt, header)
-  if (pushed == PUSH_NO_ROOM) {
-    drop(pkt, DROP_HEADROOM)
+  if (pushed >= PUSH_NO_ROOM) {
+    drop(pkt, pushed == PUSH_CUT ? DROP_INNER_HEADER : DROP_HEADROOM)
     return
   }
   // skb_scrub_packet: a packet of the host's own, without tunnel metadata.

@@ -77,3 +77,5 @@ export const HEADER_F_NO_ECN = 1024
 export const HEADER_F_FLOW_LABEL = 2048
 /** GRE: the protocol in the header is the inner frame's EtherType (tunnels of layer 3). */
 export const HEADER_F_INNER_TYPE = 4096
+/** The inner IP header is looked for behind all VLAN tags, and a packet without a whole one refused (geneve). */
+export const HEADER_F_ALL_TAGS = 8192
