@@ -65,6 +65,7 @@ const MAY_IMPORT: [folder: string, ...may: string[]][] = [
     'net',
     'match',
     'action',
+    'encap',
     'flow',
     'datapath',
     'port',

@@ -41,6 +41,9 @@ test.each([
   [['fly'], /^flowerbed: unknown command 'fly'/],
   [['replay', '--fast'], /^flowerbed: unknown option '--fast'/],
   [['replay'], /^replay: which scenario/],
+  [['trace'], /^trace: which scenario/],
+  [['trace', 'fixtures/first', '--packet', '0'], /^flowerbed: .*Expected a number from 1/],
+  [['trace', 'fixtures/first', '--packet', '99999'], /^trace: there are fewer than 99999 packets/],
   [['replay', 'fixtures/first', '--in', 'p0=x.pcap'], /not both/],
   [['replay', 'fixtures/nowhere'], /^fixtures\/nowhere: no such scenario folder/],
   [['replay', '--rules', 'x.tc', '--in', 'p0=x.pcap'], /^x\.tc: no such rule file/],
@@ -52,6 +55,21 @@ test.each([
   const said = await flowerbed(...args)
   expect(said).toMatchObject({ status: 2, out: '' })
   expect(said.err).toMatch(err)
+})
+
+test('trace says what became of one packet, as text and as a document', slow, async () => {
+  const said = await flowerbed('trace', 'fixtures/first', '--packet', '14')
+  expect(said).toMatchObject({ status: 0, err: '' })
+  expect(said.out).toMatch(/^packet 14, 52\.000 ms: in p0: .*drop filter: A filter said drop\.\n$/s)
+  const document = JSON.parse((await flowerbed('trace', 'fixtures/first', '--packet', '14', '--json')).out)
+  expect(document).toMatchObject({ packets: [{ packet: 14, port: 'p0' }], drops: { filter: expect.any(Number) } })
+  expect(document.packets[0].steps.map((s: { step: string }) => s.step)).toEqual([
+    'receive',
+    'hook',
+    'lookup',
+    'verdict',
+    'drop',
+  ])
 })
 
 test('replay says what became of the packets', slow, async () => {

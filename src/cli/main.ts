@@ -59,6 +59,16 @@ Example: flowerbed replay fixtures/first --out /tmp/result`,
   .action((scenario, options) => finish(replay(scenario, options)))
 
 program
+  .command('trace')
+  .description('Run a scenario and say, packet by packet, what it matched, what not and by which field, where it went.')
+  .argument('[scenario]', 'folder with setup.tc, rules.tc and in-<port>.pcap')
+  .option('--rules <file...>', 'rule files, instead of a scenario folder')
+  .option('--in <port=pcap...>', 'captures that ports receive, with --rules')
+  .option('--packet <n>', 'only the nth packet, from 1', count(1, 1e9))
+  .option('--json', 'print one JSON document')
+  .action(async (scenario, options) => finish((await import('./trace.ts')).trace(scenario, options)))
+
+program
   .command('bench')
   .description('Measure: packets (memory to memory, or file to file), rules, and rules while neighbours change.')
   .argument('[suite]', 'encap, pcap, rules or storm', 'encap')

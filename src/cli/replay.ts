@@ -20,7 +20,7 @@ export interface ReplayCommand {
 
 /** Runs the command; returns the exit status. */
 export async function replay(folder: string | undefined, o: ReplayCommand): Promise<number> {
-  const scenario = load(folder, o)
+  const scenario = load('replay', folder, o)
   const bytes = scenario.captures.reduce((sum, c) => sum + (statSync(c.path, { throwIfNoEntry: false })?.size ?? 0), 0)
   const progress = openProgress(bytes)
   try {
@@ -46,11 +46,13 @@ export async function replay(folder: string | undefined, o: ReplayCommand): Prom
   }
 }
 
-function load(folder: string | undefined, o: ReplayCommand): Scenario {
+/** The scenario that a command's words name: a folder, or rule files and captures. */
+export function load(command: string, folder: string | undefined, o: { rules?: string[]; in?: string[] }): Scenario {
   if (folder !== undefined) {
-    if (o.rules || o.in) throw new UsageError('replay: a scenario folder, or --rules and --in, not both')
+    if (o.rules || o.in) throw new UsageError(`${command}: a scenario folder, or --rules and --in, not both`)
     return loadScenario(folder)
   }
-  if (!o.rules && !o.in) throw new UsageError('replay: which scenario? A folder, or --rules FILE and --in PORT=PCAP')
+  if (!o.rules && !o.in)
+    throw new UsageError(`${command}: which scenario? A folder, or --rules FILE and --in PORT=PCAP`)
   return scenarioOf(o.rules ?? [], o.in ?? [])
 }

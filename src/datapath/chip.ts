@@ -54,6 +54,9 @@ export const PUSH_NO_ROOM = 2
 
 const FRAME_SLACK = 64
 
+/** Hears what the chip does with each packet, while it does it: TRACE_* of memory/layout/trace.ts. Must not change it. */
+export type Trace = (event: number, pkt: number, a: number, b: number, c: number, d: number) => void
+
 export class Datapath {
   readonly a: Arena
   readonly worker: number
@@ -62,13 +65,18 @@ export class Datapath {
   private readonly chip: Exports
   private readonly rcu: number
 
-  /** Instantiates the chip for worker i of the arena. Not for the packet path: takes scratch memory for good. */
-  constructor(a: Arena, worker: number) {
+  /**
+   * Instantiates the chip for worker i of the arena, with `trace` the build of it that tells. Not for the packet path:
+   * takes scratch memory for good.
+   */
+  constructor(a: Arena, worker: number, trace?: Trace) {
     this.a = a
     this.worker = worker
     this.struct = workerOf(a, worker)
     this.rcu = rcuOf(a)
-    const { exports } = new WebAssembly.Instance(chipModule(), { env: { memory: a.memory } })
+    const { exports } = new WebAssembly.Instance(chipModule(trace !== undefined), {
+      env: { memory: a.memory, trace },
+    } as never)
     this.chip = exports as unknown as Exports
     this.chip.init(this.struct, reserve(a, this.chip.scratchSize(), 64))
   }

@@ -2,6 +2,8 @@
 //
 // A package has it in dist/. In a checkout (tsx, vitest) the sources are at hand, and asc builds it again when one of
 // them is younger, so that a test never runs another chip than the one it reads.
+//
+// There are two: the one that carries packets, and one of the same sources that tells a trace what it does.
 
 import { spawnSync } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
@@ -16,7 +18,6 @@ const root = ((): string => {
   while (!existsSync(join(dir, 'package.json')) && dirname(dir) !== dir) dir = dirname(dir)
   return dir
 })()
-const file = join(root, 'dist/chip.wasm')
 
 /** Newest change among the files of a folder, 0 when there is none. */
 function newest(folder: string): number {
@@ -25,26 +26,30 @@ function newest(folder: string): number {
 }
 
 /** Builds into a file of its own first: other threads and programs may be doing the same. */
-function build(sources: string): void {
+function build(sources: string, file: string, tracing: boolean): void {
   const asc = join(dirname(createRequire(import.meta.url).resolve('assemblyscript/package.json')), 'bin/asc.js')
   mkdirSync(dirname(file), { recursive: true })
   const fresh = `${file}.${randomUUID()}`
   const args = [asc, join(sources, 'index.ts'), '--config', join(sources, 'asconfig.json'), '--outFile', fresh]
+  if (tracing) args.push('--use', 'abort=', '--use', 'TRACING=1')
   const { status, stderr } = spawnSync(process.execPath, args, { cwd: root, encoding: 'utf8' })
   if (status !== 0) throw new Error(`the datapath does not compile:\n${stderr}`)
   renameSync(fresh, file)
 }
 
-let compiled: WebAssembly.Module | undefined
+const compiled = new Map<boolean, WebAssembly.Module>()
 
-/** The compiled module. Throws when it can be neither found nor built. */
-export function chipModule(): WebAssembly.Module {
-  if (compiled) return compiled
+/** The compiled module; with `tracing` the one that imports `env.trace`. Throws when it can be neither found nor built. */
+export function chipModule(tracing = false): WebAssembly.Module {
+  const known = compiled.get(tracing)
+  if (known) return known
+  const file = join(root, tracing ? 'dist/chip_trace.wasm' : 'dist/chip.wasm')
   const sources = join(root, 'src/datapath/chip')
   const youngest = import.meta.url.endsWith('.ts')
     ? Math.max(newest(sources), newest(join(root, 'src/memory/layout')))
     : 0
-  if (!existsSync(file) || statSync(file).mtimeMs < youngest) build(sources)
-  compiled = new WebAssembly.Module(readFileSync(file))
-  return compiled
+  if (!existsSync(file) || statSync(file).mtimeMs < youngest) build(sources, file, tracing)
+  const module = new WebAssembly.Module(readFileSync(file))
+  compiled.set(tracing, module)
+  return module
 }

@@ -5,6 +5,7 @@
 //
 // Whoever starts a replay gets its results as an object; with `out` also as files, which appear all at the end or not
 // at all. Bad input is a ScenarioError or CaptureError, thrown before anything can be seen of the replay.
+import type { Trace } from '../datapath/chip.ts'
 import { reserve } from '../memory/arena.ts'
 import { BATCH, type Capture, type Damage, openCapture, WINDOW } from '../port/capture/capture.ts'
 import { openWithPcapParser } from '../port/capture/pcap_parser.ts'
@@ -40,8 +41,16 @@ export interface ReplayOptions {
   readonly shortestBatch?: number
   /** Called now and then with how far the captures have been read, in bytes and packets. */
   readonly progress?: (bytes: number, packets: number) => void
+  /** Hears what happens to packets; it gets them in the switch's place, and hands them on. */
+  readonly observer?: Observer
   /** Called with what a command printed, at once. */
   readonly printed?: (text: string) => void
+}
+
+export interface Observer {
+  readonly trace: Trace
+  /** The switch is made, and has seen nothing yet. Returns who takes the packets. */
+  open(sw: Switch, ports: readonly string[]): Pick<Switch, 'inputBatch'>
 }
 
 export interface ReplayResult {
@@ -77,12 +86,14 @@ export async function replay(scenario: Scenario, options: ReplayOptions = {}): P
     // Ethernet and a VLAN tag in front of the largest packet.
     frameSize: largestMtu(scenario) + 18,
     workers: threads,
+    trace: options.observer?.trace,
   })
   const counts = () => new Float64Array(scenario.ports.length)
   const traffic = { inPackets: counts(), inBytes: counts(), outPackets: counts(), outBytes: counts() }
   const events = options.events === undefined ? null : openEvents(options.events, sw.arena)
   const datapaths = threads ? new Workers(sw, threads) : null
-  const run: Run = { scenario, options, sw, input: datapaths ?? sw, traffic, events, log: [], now: 0 }
+  const input = options.observer?.open(sw, scenario.ports) ?? datapaths ?? sw
+  const run: Run = { scenario, options, sw, input, traffic, events, log: [], now: 0 }
   const captures: Capture[] = []
   const workers = startWorkers(run)
   let outputs: Outputs | null = null

@@ -13,7 +13,7 @@
 // packet that reached the host, and every request, the works that it posted for encap/ are run here, which in a daemon
 // is the event worker's task. One thread owns a switch.
 
-import { Datapath } from '../datapath/chip.ts'
+import { Datapath, type Trace } from '../datapath/chip.ts'
 import { nextWork, runWork } from '../encap/encap.ts'
 import { Host } from '../host/host.ts'
 import { type Arena, createArena, reserve } from '../memory/arena.ts'
@@ -46,6 +46,8 @@ export interface SwitchOptions {
   readonly workers?: number
   /** Neighbours as a switchdev NIC's driver treats them (encap/ MODE_OFFLOAD). */
   readonly offload?: boolean
+  /** Hears what the switch's own datapath does with each packet. */
+  readonly trace?: Trace
 }
 
 /** Takes a frame that a port sent: `length` bytes at `address` of the arena, valid during the call. `time` in ns. */
@@ -76,7 +78,7 @@ export class Switch {
     const now = () => Math.floor(this.#now / NANO)
     makeTables(this.arena, o)
     this.#control = openControl(this.arena, { now })
-    this.datapath = new Datapath(this.arena, 0)
+    this.datapath = new Datapath(this.arena, 0, o.trace)
     this.datapath.online()
     this.#ports = o.ports.map((p, i) => addPort(this.arena, p.name, i, p.mac, p.mtu))
     this.host = new Host(this.arena, this.datapath, () => this.#now)

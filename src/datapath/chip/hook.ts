@@ -32,6 +32,7 @@ import {
 } from './lookup.ts'
 import { isQuick, quickChunk0, quickChunk1, quickChunk2 } from './quick_key.ts'
 import { addHookDepth, drop, hookDepth, modified, scratch, setModified } from './state.ts'
+import { isTracing, traceHook, traceLookup, traceVerdict } from './trace.ts'
 
 /** The packet goes on. */
 export const HOOK_PASS: i32 = 0
@@ -63,6 +64,7 @@ export function firstMask(block: usize): usize {
 export function runHook(pkt: usize, block: usize, ingress: bool): i32 {
   const mask = firstMask(block)
   if (mask == 0) return HOOK_PASS
+  traceHook(pkt, block, ingress)
   if (hookDepth >= HOOK_DEPTH_MAX) {
     drop(pkt, DROP_MIRRED_NEST)
     return HOOK_SHOT
@@ -70,7 +72,7 @@ export function runHook(pkt: usize, block: usize, ingress: bool): i32 {
   const plan = planOf(mask)
   const data = load<usize>(pkt, PKT_DATA)
   const len = load<u32>(pkt, PKT_LEN)
-  if (load<u32>(plan, PLAN_CHUNKS) == PLAN_SMALL && isQuick(data, len) && isPlain(pkt)) {
+  if (!isTracing() && load<u32>(plan, PLAN_CHUNKS) == PLAN_SMALL && isQuick(data, len) && isPlain(pkt)) {
     const a = v128.and(quickChunk0(data), v128.load(plan, PLAN_MASKS))
     const b = v128.and(quickChunk1(data), v128.load(plan, PLAN_MASKS + 16))
     const c = v128.and(quickChunk2(data, load<u32>(pkt, PKT_IIF)), v128.load(plan, PLAN_MASKS + 32))
@@ -84,6 +86,7 @@ export function runHook(pkt: usize, block: usize, ingress: bool): i32 {
   const key = scratch + SCRATCH_KEYS + ((<usize>hookDepth) << 9)
   dissect(pkt, key, load<u32>(plan, PLAN_GROUPS))
   const flow = lookup(plan, key, outerProtocol(pkt))
+  if (isTracing()) traceLookup(pkt, mask, key, outerProtocol(pkt), flow)
   if (flow == 0) return HOOK_PASS
   return runFlow(pkt, block, flow, load<usize>(flow, FLOW_ACTIONS), true, hookBytes(pkt, data, len, ingress), ingress)
 }
@@ -113,6 +116,7 @@ export function runFlow(
   setModified(!known)
   addHookDepth(1)
   const verdict = execute(pkt, pc, bytes, ingress)
+  traceVerdict(pkt, flow, verdict)
   const fate = verdict == EXEC_TAKEN ? HOOK_TAKEN : follow(pkt, block, flow, key, bytes, ingress, verdict)
   addHookDepth(-1)
   setModified(outer || modified)
@@ -163,7 +167,11 @@ function follow(pkt: usize, block: usize, flow: usize, key: usize, bytes: u32, i
       changed = true
     }
     flow = lookup(plan, key, outerProtocol(pkt))
-    if (flow != 0) verdict = execute(pkt, load<usize>(flow, FLOW_ACTIONS), bytes, ingress)
+    if (isTracing()) traceLookup(pkt, mask, key, outerProtocol(pkt), flow)
+    if (flow != 0) {
+      verdict = execute(pkt, load<usize>(flow, FLOW_ACTIONS), bytes, ingress)
+      traceVerdict(pkt, flow, verdict)
+    }
   }
   if (changed) setModified(true)
   return HOOK_PASS

@@ -21,6 +21,7 @@ import { ETH_LEN, isVlan, TAGGED_MIN } from './frame.ts'
 import { HOOK_PASS, HOOK_SHOT, runHook } from './hook.ts'
 import { localInput } from './local_input.ts'
 import { count, drop } from './state.ts'
+import { traceDeliver } from './trace.ts'
 
 /** What a port takes beside its MTU: Ethernet header and one tag (is_skb_forwardable). */
 export const MTU_SLACK: u32 = 18
@@ -62,6 +63,7 @@ export function receive(pkt: usize, dev: usize): void {
 export function deliver(pkt: usize, dev: usize): bool {
   store<usize>(pkt, dev, PKT_DEV)
   store<u32>(pkt, load<u32>(dev, NETDEV_IFINDEX), PKT_IIF)
+  traceDeliver(pkt, dev)
   if (isCutTag(pkt)) {
     drop(pkt, DROP_VLAN)
     return true

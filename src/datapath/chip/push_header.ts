@@ -15,6 +15,7 @@ import { flowHash } from './entropy.ts'
 import { BE_IP, BE_IPV6, ETH_LEN, innerProtocol, isPlain, isVlan, macLen, networkProtocol, setNetworkHeader } from './frame.ts'
 import { transmit } from './output.ts'
 import { count, drop, punt, setModified } from './state.ts'
+import { tracePush } from './trace.ts'
 
 /** Encapsulated. */
 export const PUSH_DONE: i32 = 0
@@ -163,6 +164,7 @@ export function pushHeader(pkt: usize, header: usize): i32 {
   } else if ((flags & (H.HEADER_F_GRE | H.HEADER_F_CSUM)) == (H.HEADER_F_GRE | H.HEADER_F_CSUM)) {
     store<u16>(t, bswap<u16>(<u16>~sumNumber(t, tLen)), 4)
   }
+  tracePush(pkt, header)
   return ipLen > load<u32>(header, H.HEADER_MTU) ? PUSH_TOO_BIG : PUSH_DONE
 }
 

@@ -25,6 +25,7 @@ import {
 import { DROP_EMIT_FULL } from '../../memory/layout/drop.ts'
 import { SUPER_GENERATION } from '../../memory/layout/super.ts'
 import { PKT_NEST } from '../../memory/layout/packet.ts'
+import { traceDrop, traceEmit } from './trace.ts'
 
 /** This worker's struct, and what it says. */
 export let worker: usize = 0
@@ -156,6 +157,7 @@ export function drop(pkt: usize, reason: i32): void {
 
 /** A packet that ended without having got a slot, or a reason that is counted apart. */
 export function countReason(reason: i32): void {
+  traceDrop(reason)
   const d = drops + ((<usize>reason) << 3)
   store<u64>(d, load<u64>(d) + 1)
 }
@@ -171,6 +173,7 @@ export function emit(pkt: usize, dev: usize, kind: i32, arg: usize): void {
     drop(pkt, DROP_EMIT_FULL)
     return
   }
+  traceEmit(pkt, dev, kind, arg)
   store<u32>(worker, n + 1, WORKER_EMIT_COUNT)
   const e = emissions + (<usize>n) * EMIT_SIZE
   store<u64>(e, <u64>pkt | ((<u64>dev) << 32))
