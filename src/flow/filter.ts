@@ -18,7 +18,7 @@ import { ACTIONS_MAX } from './compile.ts'
 import { bumpGeneration, type FlowContext } from './context.ts'
 import { fillFilter } from './filter_message.ts'
 import { failFlow, finishFlow, makeFlow, putFlow } from './flow.ts'
-import { DONE, type Joined, join, STALE, takeFlow } from './flow_table.ts'
+import { DONE, type Joined, join, takeFlow } from './flow_table.ts'
 import { matchScratch } from './match_scratch.ts'
 import { addPrio, findPrio, notFound, putPrio, unlinkEmptyPrio } from './prio.ts'
 import { isTold, optionsEnd, parseRequest, parseTcm, type Request, replyTo, tca, tell } from './tcm_request.ts'
@@ -45,9 +45,9 @@ export function newFilter(c: FlowContext, d: DataView, reply: (m: Uint8Array) =>
   const r = parseRequest(c, d)
   const told = isTold(c, r.flags)
   const events = chainEvents(c)
-  let flow = 0
   for (let done = false; !done; ) {
     const { prio, made } = takePrio(c, r, create, events)
+    let flow = 0
     let old = 0
     try {
       checkKind(c, d, prio)
@@ -55,18 +55,16 @@ export function newFilter(c: FlowContext, d: DataView, reply: (m: Uint8Array) =>
       if (old === 0 && !create) throw needCreate()
       if (old !== 0 && (r.flags & NLM_F_EXCL) !== 0) throw new NetlinkError(EEXIST, 'Filter already exists')
       checkTemplateKind(c.a.m, prio)
-      if (flow === 0) {
-        flow = parseFlow(c, r, prio)
-        if (told) Refcount.get(c.a.m, (flow + FLOW_REFCNT) >> 2)
-      }
-      const joined = enter(c, r, prio, flow, old)
-      done = joined === DONE
-      if (joined === STALE) {
+      flow = parseFlow(c, r, prio)
+      if (told) Refcount.get(c.a.m, (flow + FLOW_REFCNT) >> 2)
+      done = enter(c, r, prio, flow, old) === DONE
+      if (!done) {
+        // Another one is made next time. This one's init_done must not wait for that: the put of `old` below may detach,
+        // and the event worker may be waiting for this flow with encap_tbl held.
         failFlow(c.a, flow, undefined)
         if (told) putFlow(c.a, flow)
-        flow = 0
+        if (made && unlinkEmptyPrio(c.a.m, prio)) putPrio(c.a, prio, events)
       }
-      if (!done && made && unlinkEmptyPrio(c.a.m, prio)) putPrio(c.a, prio, events)
     } catch (e) {
       if (flow !== 0) failFlow(c.a, flow, e)
       if (flow !== 0 && told) putFlow(c.a, flow)

@@ -10,10 +10,12 @@ import { ingressOf, makeWorld, type World } from './world.model.ts'
 
 export interface Job {
   memory: WebAssembly.Memory
-  /** Byte address of a word that the threads meet at. */
+  /** Byte address of a word that the threads meet at; behind it one for each thread, its round. */
   gate: number
   threads: number
   rounds: number
+  /** Of what is random; printed with a failure. */
+  seed: number
 }
 
 /** All threads begin together. */
@@ -89,13 +91,14 @@ export function sameDeletes(job: Job): Tally {
 export function turmoil(job: Job, index: number): Tally {
   const w = open(job)
   const t: Tally = {}
-  let seed = 1000 + index
+  let seed = job.seed + index
   const random = (n: number): number => {
     seed = (Math.imul(seed, 1103515245) + 12345) & 0x7fffffff
     return (seed >>> 8) % n
   }
   const key = new Int32Array(128)
   for (let i = 0; i < job.rounds; i++) {
+    w.a.m[(job.gate >> 2) + 1 + index] = i
     const where = `dev p0 ingress protocol ip chain ${random(3)} pref ${1 + random(3)}`
     const match = `dst_ip 10.0.0.${random(4)}/${[32, 24, 16][random(3)]}`
     const action = [
@@ -133,7 +136,8 @@ export function turmoil(job: Job, index: number): Tally {
       if (random(4) === 0) {
         attempt(w, `ip neigh replace 10.0.1.${8 + random(2)} lladdr 02:00:00:00:09:0${random(10)} nud ${nud} dev p1`)
       }
-      runWork(w.a, i)
+      w.clock.now = 1000 + i
+      runWork(w.a, w.clock.now)
     }
   }
   close(w)

@@ -9,10 +9,10 @@ import { leaks, makeWorld, rebase, type World } from './world.model.ts'
 const module = new URL('./threads.model.ts', import.meta.url)
 
 async function run(w: World, name: string, threads: number, rounds: number): Promise<Tally> {
-  const gate = alloc(w.a, 16)
-  const job: Job = { memory: w.a.memory, gate, threads, rounds }
+  const gate = alloc(w.a, 64)
+  const job: Job = { memory: w.a.memory, gate, threads, rounds, seed: 1000 }
   const all = await onThreads<Tally>(module, name, threads, job)
-  free(w.a, gate, 16)
+  free(w.a, gate, 64)
   const sum: Tally = {}
   for (const t of all) for (const [k, n] of Object.entries(t)) sum[k] = (sum[k] ?? 0) + n
   return sum
@@ -58,7 +58,7 @@ test('turmoil', async () => {
     'ip link set vxlan0 up',
   ])
     w.tc(line)
-  runWork(w.a, 0)
+  runWork(w.a, w.clock.now)
   rebase(w)
   w.tc('tc qdisc add dev p0 clsact')
   const t = await run(w, 'turmoil', 3, 1500)
@@ -69,9 +69,11 @@ test('turmoil', async () => {
   expect(words).toEqual([])
   w.tc('tc qdisc del dev p0 clsact')
   w.tc('tc actions flush action gact')
-  runWork(w.a, 1e9)
+  w.clock.now = 1e6 // the clock of the works is the clock of those who post them
+  runWork(w.a, w.clock.now)
   for (const i of [8, 9]) w.tc(`ip neigh replace 10.0.1.${i} lladdr 02:00:00:00:00:01 nud permanent dev p1`)
   for (const i of [8, 9]) w.tc(`ip neigh del 10.0.1.${i} dev p1`)
-  runWork(w.a, 2e9)
+  w.clock.now += 1e6
+  runWork(w.a, w.clock.now)
   expect(leaks(w)).toEqual({})
 }, 120000)
