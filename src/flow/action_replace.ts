@@ -111,7 +111,7 @@ function tryRemake(c: FlowContext, flow: number): Joined {
     throw e
   }
   if (joined !== DONE) {
-    failFlow(a, fresh, undefined)
+    failFlow(a, fresh)
     return joined
   }
   bumpGeneration(a)

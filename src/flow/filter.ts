@@ -61,7 +61,7 @@ export function newFilter(c: FlowContext, d: DataView, reply: (m: Uint8Array) =>
       if (!done) {
         // Another one is made next time. This one's init_done must not wait for that: the put of `old` below may detach,
         // and the event worker may be waiting for this flow with encap_tbl held.
-        failFlow(c.a, flow, undefined)
+        failFlow(c.a, flow)
         if (told) putFlow(c.a, flow)
         if (made && unlinkEmptyPrio(c.a.m, prio)) putPrio(c.a, prio, events)
       }

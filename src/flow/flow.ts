@@ -44,11 +44,12 @@ import {
   FLOW_SIZE,
   FLOW_SLOW,
 } from '../memory/layout/flow.ts'
-import { alloc, free, freeRcu, TAG_FLOW, TAG_KEY, TAG_LIST } from '../memory/pool.ts'
+import { alloc, free, freeRcu, MemoryError, TAG_FLOW, TAG_KEY, TAG_LIST } from '../memory/pool.ts'
 import { and, load, or } from '../sync/atomic.ts'
 import { complete } from '../sync/completion.ts'
 import { publish } from '../sync/rcu.ts'
 import * as Refcount from '../sync/refcount.ts'
+import { EAGAIN, NetlinkError } from '../wire/netlink_error.ts'
 import { addUser, removeUserLocked } from './action_stats.ts'
 import { dropActionLocked, freeAction, kindOf, lockKind, putAction, unlockKind } from './action_table.ts'
 import { ACTIONS_MAX, compile, freePrograms } from './compile.ts'
@@ -182,16 +183,18 @@ export function finishFlow(a: Arena, flow: number): void {
   complete(m, (flow + FLOW_INIT_DONE) >> 2, 1)
 }
 
-/** The flow did not get into the tables: nobody will meet it, its maker lets go. */
-export function failFlow(a: Arena, flow: number, e: unknown): void {
+/** The flow did not get into the tables (because of `e`, or it has to be made anew): its maker lets go. */
+export function failFlow(a: Arena, flow: number, e?: unknown): void {
   const { m } = a
   or(m, (flow + FLOW_FLAGS) >> 2, FLOW_F_FAILED)
   and(m, (flow + FLOW_FLAGS) >> 2, ~FLOW_F_OFFLOADED)
-  if (m[(flow + FLOW_NENCAPS) >> 2] !== 0) {
-    const errno = (e as { errno?: unknown }).errno
-    complete(m, (flow + FLOW_INIT_DONE) >> 2, typeof errno === 'number' && errno !== 0 ? -errno : -22)
-  }
+  if (m[(flow + FLOW_NENCAPS) >> 2] !== 0) complete(m, (flow + FLOW_INIT_DONE) >> 2, -errnoOf(e))
   putFlow(a, flow)
+}
+
+/** Positive: what init_done says of a flow that failed. */
+function errnoOf(e: unknown): number {
+  return (e instanceof NetlinkError || e instanceof MemoryError) && e.errno > 0 ? e.errno : EAGAIN
 }
 
 /** Gives a reference back; the last one tears the flow down, with no lock held. */

@@ -66,7 +66,7 @@ test('turmoil', async () => {
     expect(t[`${verb}: `], `${verb} was done`).toBeGreaterThan(0)
   }
   const words = Object.keys(t).filter((k) => !/: (|Error: .*|RTNETLINK answers: .*)$/.test(k))
-  expect(words).toEqual([])
+  expect(words, JSON.stringify(t, null, 1)).toEqual([])
   w.tc('tc qdisc del dev p0 clsact')
   w.tc('tc actions flush action gact')
   w.clock.now = 1e6 // the clock of the works is the clock of those who post them
