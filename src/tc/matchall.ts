@@ -2,6 +2,13 @@
 
 import { attrLen, getU64, parseAttrs } from '../wire/netlink.ts'
 import {
+  TCA_MATCHALL_ACT,
+  TCA_MATCHALL_CLASSID,
+  TCA_MATCHALL_FLAGS,
+  TCA_MATCHALL_MAX,
+  TCA_MATCHALL_PCNT,
+} from '../wire/tca_matchall.ts'
+import {
   TCA_CLS_FLAGS_IN_HW,
   TCA_CLS_FLAGS_NOT_IN_HW,
   TCA_CLS_FLAGS_SKIP_HW,
@@ -14,11 +21,6 @@ import { formatClassid, parseClassid } from './handle_text.ts'
 import { refusedBy } from './language_error.ts'
 import { parseUint } from './number_text.ts'
 
-const TCA_MATCHALL_CLASSID = 1
-const TCA_MATCHALL_ACT = 2
-const TCA_MATCHALL_FLAGS = 3
-const TCA_MATCHALL_PCNT = 4
-const TCA_MATCHALL_MAX = 5
 const TCM_HANDLE = 24
 const USAGE = 'Usage: ... matchall [skip_sw | skip_hw] [ action ACTION-SPEC ] [ classid CLASSID ]'
 const BOTH = TCA_CLS_FLAGS_SKIP_HW | TCA_CLS_FLAGS_SKIP_SW
