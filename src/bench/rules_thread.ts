@@ -126,7 +126,7 @@ function control(a: Arena, ctl: Int32Array): void {
 function events(a: Arena, ctl: Int32Array): void {
   openControl(a, { now: clock })
   add(ctl, READY, 1)
-  eventLoop(a, clock, () => load(ctl, STOP) !== 0)
+  eventLoop(a, () => load(ctl, STOP) !== 0)
   leave(a)
 }
 

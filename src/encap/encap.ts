@@ -22,14 +22,14 @@ import { netdevListen } from '../net/netdev.ts'
 import { load } from '../sync/atomic.ts'
 import * as Rcu from '../sync/rcu.ts'
 import * as Refcount from '../sync/refcount.ts'
-import { bell, nextDue, run, sleep } from '../sync/workqueue.ts'
+import { bell, nextDue, nudge, run, sleep } from '../sync/workqueue.ts'
 import { tunnelOf } from '../tunnel/index.ts'
 import { RTM_DELLINK } from '../wire/rtm_link.ts'
 import { RTM_DELNEIGH } from '../wire/rtm_neigh.ts'
 import { attach, detach, type EncapItem, entryOf } from './attach.ts'
 import { attachDevice, detachDevice } from './device.ts'
 import { ENTRY_NHE, ENTRY_WHY } from './encap_entry.ts'
-import { type Hooks, setHooks } from './hooks.ts'
+import { type Hooks, hooksOf, setHooks } from './hooks.ts'
 import { NHE_REFCNT } from './neigh_hash_entry.ts'
 import { kick, neighStats } from './neigh_stats.ts'
 import { neighEvent, neighUpdate, postNeighUpdate } from './neigh_update.ts'
@@ -94,8 +94,8 @@ function call(a: Arena, f: number, argument: number): void {
 }
 
 /**
- * Runs the works that are due at `now` (milliseconds), those that they post included; returns how many. One thread at a
- * time. For a caller that is no online RCU reader, each work is a read section of its own.
+ * Runs the works that are due at `now` (milliseconds), and those that they post without a time; returns how many. One
+ * thread at a time. For a caller that is no online RCU reader, each work is a read section of its own.
  */
 export function runWork(a: Arena, now: number): number {
   const { m } = a
@@ -113,15 +113,21 @@ export function runWork(a: Arena, now: number): number {
 export const nextWork = (a: Arena, now: number): number => nextDue(a.m, queueOf(a), now)
 
 /**
- * The event worker: runs works as they come until `stop()` says so; sleeps in between, at most 100 ms, so that it sees
- * that. On a thread of its own, after openEncap.
+ * The event worker: runs works as they come or fall due until `stop()` says so, and sleeps in between (at most 100 ms, so
+ * that it sees that; wakeEventLoop makes it look at once). On a thread of its own, after openEncap, whose clock it goes by.
+ * The thread is an RCU reader only while a work runs: neither its sleep nor its wait for a flow holds up the others.
  */
-export function eventLoop(a: Arena, now: () => number, stop: () => boolean): void {
+export function eventLoop(a: Arena, stop: () => boolean): void {
   const { m } = a
+  const q = queueOf(a)
+  const { now } = hooksOf(a)
   while (!stop()) {
-    const seen = bell(m, queueOf(a))
+    const seen = bell(m, q) // before the works: what is posted from here on ends the sleep
     if (runWork(a, now()) > 0) continue
     reclaim(a)
-    sleep(m, queueOf(a), seen, Math.min(100, nextWork(a, now())))
+    sleep(m, q, seen, Math.min(100, nextWork(a, now())))
   }
 }
+
+/** Any thread: the event worker looks round, at what `stop` says or at a clock that was moved. */
+export const wakeEventLoop = (a: Arena): void => nudge(a.m, queueOf(a))

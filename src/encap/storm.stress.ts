@@ -259,7 +259,7 @@ export function events(s: Shared): number {
   const a = attachArena(s.memory)
   openControl(a, { now: clock(s) })
   ready(s)
-  eventLoop(a, clock(s), () => load(s.ctl, STOP_EVENTS) !== 0)
+  eventLoop(a, () => load(s.ctl, STOP_EVENTS) !== 0)
   leave(a)
   return 0
 }

@@ -169,6 +169,17 @@ test('delayed works wait for their time, over the wrap of the clock', () => {
   expect([dropped, Work.isPending(m, x)]).toEqual([[100], false])
 })
 
+test('a periodic work runs once a run, even when the run is ahead of the clock that it goes by', () => {
+  const m = words()
+  const x = item(m, 16, 0)
+  const again = (_f: number, _a: number, w: number): void => void Work.postAt(m, w, 1000 + 50)
+  Work.post(m, x)
+  expect(Work.run(m, 16, 9000, again)).toBe(1)
+  Work.run(m, 16, 1000, again)
+  expect([Work.isPending(m, x), Work.nextDue(m, 16, 9000)]).toEqual([true, 0])
+  expect(Work.run(m, 16, 9000, again)).toBe(1)
+})
+
 test('a work whose poster died is run once, whether it had been pushed or not', () => {
   const m = words()
   const [x, y] = [item(m, 16, 0), item(m, 16, 1)]

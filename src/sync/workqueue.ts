@@ -174,13 +174,15 @@ const onQueue = (m: Int32Array, q: number, w: number): boolean =>
 
 /**
  * Runs works whose time has come, oldest post first, until none is left or `max` have run; returns how many ran.
- * One thread at a time. What `call` posts is run too.
+ * One thread at a time. What `call` posts is run too, except with a time: that waits for the next run, whatever its time,
+ * so that a periodic work runs once a run and the run ends, even when `now` is ahead of the clock that the work reads.
  */
 export function run(m: Int32Array, q: number, now: number, call: Call, max = Number.POSITIVE_INFINITY): number {
   let n = 0
+  collect(m, q)
+  ripen(m, q, now | 0)
   while (n < max) {
     collect(m, q)
-    ripen(m, q, now | 0)
     if (m[q + READY] === 0) adoptOrphans(m, q)
     const w = m[q + READY]
     if (w === 0) break
