@@ -106,6 +106,7 @@ const ONLY_IMPORTER: Record<string, string> = {
   yaml: 'daemon/config.ts',
   zod: 'daemon/config.ts',
   pino: 'daemon/log.ts',
+  'hono/streaming': 'daemon/http.ts',
   'prom-client': 'daemon/metrics.ts',
   hono: 'daemon/http.ts',
   '@hono/node-server': 'daemon/http.ts',

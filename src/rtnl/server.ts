@@ -5,11 +5,10 @@
 // the answer goes out, as a kernel does. It knows nothing of switches: it hands messages over and answers back.
 // One thread; the daemon's main.
 
-import { chmodSync, mkdirSync, rmSync, statSync } from 'node:fs'
-import { connect, createServer, type Server } from 'node:net'
-import { dirname } from 'node:path'
+import { createServer } from 'node:net'
 import { groupOf } from './groups.ts'
 import { Session } from './session.ts'
+import { listenUnix } from './unix_socket.ts'
 
 export interface ServeOptions {
   /** Path of the socket. */
@@ -66,9 +65,7 @@ export async function serve(o: ServeOptions): Promise<RtnlServer> {
     }
     sessions.add(new Session(socket, nameless++, events))
   })
-  mkdirSync(dirname(o.path), { recursive: true })
-  await takeAway(o.path)
-  await listen(server, o.path, o.mode ?? 0o660)
+  await listenUnix(server, o.path, o.mode ?? 0o660)
   const look = setInterval(
     () => {
       for (const s of sessions) if (s.stalledFor() >= LOOKS) s.close('the client does not read')
@@ -90,32 +87,4 @@ export async function serve(o: ServeOptions): Promise<RtnlServer> {
       return new Promise((resolve) => server.close(() => resolve()))
     },
   }
-}
-
-/** A socket that a daemon left behind when it was killed is in the way; one that answers is not ours to take. */
-async function takeAway(path: string): Promise<void> {
-  if (!statSync(path, { throwIfNoEntry: false })?.isSocket()) return
-  const dead = await new Promise<boolean>((resolve) => {
-    const probe = connect(path)
-    probe.on('connect', () => {
-      probe.destroy()
-      resolve(false)
-    })
-    probe.on('error', (e: NodeJS.ErrnoException) => resolve(e.code === 'ECONNREFUSED'))
-  })
-  if (dead) rmSync(path)
-}
-
-function listen(server: Server, path: string, mode: number): Promise<void> {
-  // Nobody may slip in between listen and chmod.
-  const before = process.umask(0o177)
-  return new Promise<void>((resolve, reject) => {
-    server.once('error', reject)
-    server.listen(path, () => {
-      server.off('error', reject)
-      chmodSync(path, mode)
-      resolve()
-    })
-    process.umask(before)
-  })
 }
