@@ -1,7 +1,13 @@
-// flowerbed bench: which cases, how often, and the results as a table or one JSON document.
+// flowerbed bench: which cases, how often, and the results as a table, one JSON document, or a page with plots; and two
+// such documents compared.
+import { readFileSync, writeFileSync } from 'node:fs'
+import { delimiter } from 'node:path'
+import { compare, comparisonText, readReport, unmatched } from '../bench/compare.ts'
 import { encapBench } from '../bench/encap.ts'
+import { htmlReport } from '../bench/html.ts'
 import { commit, machine } from '../bench/machine.ts'
 import { pcapBench } from '../bench/pcap.ts'
+import { PEERS_HEADER, type PeerResult, peersBench, peersRow } from '../bench/peers.ts'
 import { HEADER, machineText, type Result, row } from '../bench/result.ts'
 import { RULES_HEADER, type RulesResult, rulesBench, rulesRow } from '../bench/rules.ts'
 import { PROFILES, type Profile } from '../bench/rules_workload.ts'
@@ -19,13 +25,15 @@ export interface BenchCommand {
   readonly profile?: string[]
   readonly workers?: string[]
   readonly rules?: number
+  readonly html?: string
+  readonly scripts: string
 }
 
 const SIZES = ['64', '512', '1500', 'imix']
 const FLOWS = ['1', '1000', '100000']
 const MASKS = ['1', '8', '32']
 
-type AnyResult = Result | RulesResult | StormResult
+type AnyResult = Result | RulesResult | StormResult | PeerResult
 
 /** The suites: what stands over the table, and what runs it and tells each result with its line. */
 const SUITES: Readonly<
@@ -56,12 +64,16 @@ const SUITES: Readonly<
       }
     },
   },
+  peers: { header: PEERS_HEADER, run: peers },
 }
 
-/** Runs the command; 1 when an output was wrong. */
-export async function bench(suite: string, o: BenchCommand): Promise<number> {
+/** Runs the command; 1 when an output was wrong, or B is worse than A. */
+export async function bench(suite: string, files: readonly string[], o: BenchCommand): Promise<number> {
+  if (suite === 'compare') return compareReports(files, o)
+  if (files.length > 0) throw new UsageError(`bench ${suite}: ${files[0]}: files are for compare`)
   const chosen = Object.hasOwn(SUITES, suite) ? SUITES[suite] : undefined
-  if (chosen === undefined) throw new UsageError(`bench ${suite}: no such suite (${Object.keys(SUITES).join(', ')})`)
+  if (chosen === undefined)
+    throw new UsageError(`bench ${suite}: no such suite (${Object.keys(SUITES).join(', ')}, compare)`)
   const on = machine()
   const at = commit()
   const results: AnyResult[] = []
@@ -71,8 +83,43 @@ export async function bench(suite: string, o: BenchCommand): Promise<number> {
     results.push(r)
     if (!o.json) process.stdout.write(`${line}\n`)
   })
-  if (o.json) process.stdout.write(`${JSON.stringify({ machine: on, commit: at, results }, null, 1)}\n`)
-  return results.every((r) => r.verified) ? 0 : 1
+  const document = JSON.stringify({ machine: on, commit: at, results }, null, 1)
+  if (o.json) process.stdout.write(`${document}\n`)
+  if (o.html !== undefined) writeFileSync(o.html, htmlReport(readReport(document, 'results')))
+  return results.every((r) => !('verified' in r) || r.verified) ? 0 : 1
+}
+
+function compareReports(files: readonly string[], o: BenchCommand): number {
+  if (files.length !== 2) throw new UsageError('bench compare: expected two files, A and B')
+  const [a, b] = files.map((file) => readReport(readFileSync(file, 'utf8'), file))
+  if (a.machine.cpu !== b.machine.cpu)
+    process.stderr.write(
+      `other machines: ${a.machine.cpu} and ${b.machine.cpu}; only ratios within each mean something\n`,
+    )
+  for (const c of unmatched(a, b)) process.stderr.write(`only one of both has: ${c}\n`)
+  const rows = compare(a, b)
+  if (rows.length === 0) throw new UsageError(`bench compare: ${files.join(' and ')} have no case in common`)
+  process.stdout.write(o.json ? `${JSON.stringify({ comparisons: rows }, null, 1)}\n` : comparisonText(rows))
+  return rows.some((r) => r.verdict === 'worse') ? 1 : 0
+}
+
+/** Others and ourselves in turn: VXLAN encap of 64 bytes, a rule for each flow. */
+async function peers(o: BenchCommand, mhz: number, done: (r: AnyResult, line: string) => void): Promise<void> {
+  const masks = numbers('--masks', o.masks ?? ['8'], 1, 32)[0]
+  peersBench({
+    scripts: o.scripts,
+    // Root's programs, whoever asks.
+    path: [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin', '/sbin'],
+    rounds: o.runs ?? 3,
+    flows: numbers('--flows', o.flows ?? FLOWS, 1, 1_000_000),
+    ours(flows) {
+      const seen: Result[] = []
+      encapBench([{ size: 64, flows, masks }], { runs: 3, ms: 300, mhz, done: (r) => seen.push(r) })
+      return { mpps: seen[0].mpps, cycles: seen[0].cyclesPerPacket }
+    },
+    done: (r) => done(r, peersRow(r)),
+    absent: ({ name, why }) => process.stderr.write(`${name}: not measured: ${why}\n`),
+  })
 }
 
 function profiles(names: readonly string[] = PROFILES): Profile[] {

@@ -1,4 +1,5 @@
 // What an error means to the one who ran the command: a line on stderr and an exit status.
+import { BenchError } from '../bench/bench_error.ts'
 import { ConfigError } from '../daemon/config_error.ts'
 import { DoorError } from '../daemon/door.ts'
 import { MemoryError } from '../memory/memory_error.ts'
@@ -15,7 +16,7 @@ function systemError(e: unknown): NodeJS.ErrnoException | null {
 }
 
 const isBadInput = (e: unknown): e is Error =>
-  e instanceof ScenarioError || e instanceof CaptureError || e instanceof UsageError || e instanceof ConfigError
+  [ScenarioError, CaptureError, UsageError, ConfigError, BenchError].some((kind) => e instanceof kind)
 
 /** What the daemon's side may be missing: a socket that answers, a compiler. */
 const isMissing = (e: unknown): e is Error => e instanceof SocketError || e instanceof DoorError

@@ -71,7 +71,8 @@ program
 program
   .command('bench')
   .description('Measure: packets (memory to memory, or file to file), rules, and rules while neighbours change.')
-  .argument('[suite]', 'encap, pcap, rules or storm', 'encap')
+  .argument('[suite]', 'encap, pcap, rules, storm or peers; or compare, with two documents of --json', 'encap')
+  .argument('[files...]', 'for compare: A and B')
   .option('--json', 'print the results as one JSON document')
   .option('--size <bytes...>', 'frame sizes, or imix')
   .option('--flows <n...>', 'numbers of flows')
@@ -82,7 +83,9 @@ program
   .option('--profile <names...>', 'for rules: l2, 5-tuple, encap, encap-200, multi-encap')
   .option('--workers <n...>', 'for rules: numbers of control workers')
   .option('--rules <n>', 'for rules and storm: how many', count(100, 2_000_000))
-  .action((suite, options) => finish(bench(suite, options)))
+  .option('--html <file>', 'write the results there as a page with plots, too')
+  .option('--scripts <dir>', 'for peers: the scripts that measure them', '../shared/bench')
+  .action((suite, files, options) => finish(bench(suite, files, options)))
 
 program
   .command('convert')
