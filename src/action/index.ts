@@ -2,7 +2,7 @@
 
 import type { Arena } from '../memory/arena.ts'
 import { ACT_CONTROL, ACT_KIND, TC_ACT_EXT_MASK, TC_ACT_JUMP, TC_ACT_PIPE } from '../memory/layout/action.ts'
-import { attrLen, forEachAttr } from '../wire/netlink.ts'
+import { attrLen, lastAttr } from '../wire/netlink.ts'
 import { EINVAL, ERANGE, NetlinkError } from '../wire/netlink_error.ts'
 import type { ActionKind } from './action.ts'
 import { connmark } from './connmark.ts'
@@ -60,10 +60,8 @@ export const kindById = (id: number): ActionKind | undefined => BY_ID[id]
  */
 export function parmsOf(kind: ActionKind, d: DataView, o: number, end: number): number {
   if (o === 0) throw new NetlinkError(EINVAL, kind.missing ?? '')
-  let parms = 0
-  forEachAttr(d, o, end, (type, payload) => {
-    if (type === kind.parms || type === kind.parmsOr) parms = payload
-  })
+  const one = lastAttr(d, o, end, kind.parms)
+  const parms = Math.max(one, kind.parmsOr === undefined ? 0 : lastAttr(d, o, end, kind.parmsOr))
   if (parms === 0) throw new NetlinkError(EINVAL, kind.missingParms ?? '')
   if (attrLen(d, parms) < kind.parmsLen) throw new NetlinkError(ERANGE, '', parms)
   return parms

@@ -15,7 +15,7 @@ import { COUNTER_SIZE } from '../memory/layout/worker.ts'
 import { reclaim } from '../memory/pool.ts'
 import { addPort } from '../net/link.ts'
 import { execute, type Kernel } from '../replay/execute.ts'
-import { makeTables, openControl, request } from '../switch/control.ts'
+import { ask, makeTables, openControl } from '../switch/control.ts'
 import { add, load, store, wake } from '../sync/atomic.ts'
 import { spawn, type Thread } from '../sync/thread.ts'
 import { splitLine } from '../tc/line.ts'
@@ -80,7 +80,7 @@ export async function openWorld(o: {
   const a = createArena({ bytes: LARGEST, packets: 1024, counters, threads: o.workers + 5 })
   makeTables(a, { offload: true })
   const c = openControl(a, { now: clock })
-  const kernel: Kernel = { devices: devicesOf(a), request: (message) => request(c, message) }
+  const kernel: Kernel = { devices: devicesOf(a), ask: (message, reply) => ask(c, message, reply) }
   for (let i = 0; i < 2; i++) addPort(a, `p${i}`, i, Uint8Array.of(2, 0, 0, 0, 0, i), 1500)
   for (const line of setup(o.hops)) execute(kernel, splitLine(line))
   const ctl = new Int32Array(new SharedArrayBuffer(CTL_WORDS * 4))

@@ -13,7 +13,7 @@ import { driveWorker } from '../memory/thread_record.ts'
 import { leave } from '../memory/threads.ts'
 import { netdevByIndex, netdevByName, netdevIfindex, netdevName } from '../net/netdev.ts'
 import { execute, type Kernel } from '../replay/execute.ts'
-import { type Control, openControl, request } from '../switch/control.ts'
+import { ask, type Control, openControl } from '../switch/control.ts'
 import { add, load, wait } from '../sync/atomic.ts'
 import { onParentMessage, postParent, threadData } from '../sync/thread.ts'
 import { type Devices, parseCommand } from '../tc/command.ts'
@@ -100,7 +100,7 @@ function dump(c: Control, devices: Devices): number {
 
 function control(a: Arena, ctl: Int32Array): void {
   const c = openControl(a, { now: clock })
-  const kernel: Kernel = { devices: devicesOf(a), request: (message) => request(c, message) }
+  const kernel: Kernel = { devices: devicesOf(a), ask: (message, reply) => ask(c, message, reply) }
   onParentMessage((message) => {
     if (message === null) {
       leave(a)

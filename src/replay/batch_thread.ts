@@ -10,7 +10,7 @@ import { attachArena } from '../memory/arena.ts'
 import { reclaim } from '../memory/pool.ts'
 import { leave } from '../memory/threads.ts'
 import { netdevByIndex, netdevByName, netdevIfindex, netdevName } from '../net/netdev.ts'
-import { openControl, request } from '../switch/control.ts'
+import { ask, openControl } from '../switch/control.ts'
 import { add, load, store, wait, wake } from '../sync/atomic.ts'
 import { onParentMessage, postParent, threadData } from '../sync/thread.ts'
 import { type Command, parseCommand } from '../tc/command.ts'
@@ -69,10 +69,12 @@ function open(data: BatchThreadData): void {
         return dev === 0 ? `if${i}` : netdevName(a, dev)
       },
     },
-    request: (message) => {
-      const replies = request(c, message)
-      runWork(a, now)
-      return replies
+    ask: (message, reply) => {
+      try {
+        ask(c, message, reply)
+      } finally {
+        runWork(a, now)
+      }
     },
   }
   onParentMessage((message) => {

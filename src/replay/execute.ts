@@ -1,21 +1,25 @@
 // Runs one command line on a switch, as the tc or ip program would on a kernel: text to messages, the answers to text.
-import { type Command, type Devices, parseCommand, printReplies, refusal } from '../tc/command.ts'
+import { type Command, type Devices, parseCommand, printReplies, refusalText } from '../tc/command.ts'
 import type { Options } from '../tc/options.ts'
-import { msgType, NLMSG_DONE, NLMSG_ERROR, parseError, setMsgSeq, viewOf } from '../wire/netlink.ts'
+import { setMsgSeq, viewOf } from '../wire/netlink.ts'
+import { NetlinkError } from '../wire/netlink_error.ts'
 
 /** Who answers requests: a switch. */
 export interface Kernel {
   readonly devices: Devices
-  request(message: Uint8Array): Uint8Array[]
+  /** Does a request; what it asks for goes to `reply`. Throws NetlinkError when it refuses. */
+  ask(message: Uint8Array, reply: (m: Uint8Array) => void): void
 }
 
 let sequence = 0
+
+const NO_OPTIONS: Partial<Options> = {}
 
 /**
  * Executes the words of a command line; returns what tc prints on stdout. Throws LanguageError with what it
  * prints on stderr when the line, or the switch, refuses.
  */
-export function execute(kernel: Kernel, words: readonly string[], options: Partial<Options> = {}): string {
+export function execute(kernel: Kernel, words: readonly string[], options: Partial<Options> = NO_OPTIONS): string {
   return perform(kernel, parseCommand(words, kernel.devices, options))
 }
 
@@ -29,14 +33,18 @@ export function perform(kernel: Kernel, command: Command): string {
 
 function send(kernel: Kernel, command: Command, requests: readonly Uint8Array[]): Uint8Array[] {
   const replies: Uint8Array[] = []
-  for (const request of requests) {
-    sequence = (sequence + 1) >>> 0 || 1
-    setMsgSeq(viewOf(request), 0, sequence)
-    for (const reply of kernel.request(request)) {
-      const type = msgType(viewOf(reply))
-      if (type === NLMSG_ERROR && parseError(reply).errno !== 0) throw refusal(command, reply)
-      if (type !== NLMSG_ERROR && type !== NLMSG_DONE) replies.push(reply)
+  const reply = (m: Uint8Array): void => {
+    replies.push(m)
+  }
+  try {
+    for (const request of requests) {
+      sequence = (sequence + 1) >>> 0 || 1
+      setMsgSeq(viewOf(request), 0, sequence)
+      kernel.ask(request, reply)
     }
+  } catch (e) {
+    if (e instanceof NetlinkError) throw refusalText(command, e.errno, e.message)
+    throw e
   }
   return replies
 }

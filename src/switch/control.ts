@@ -67,36 +67,42 @@ export function openControl(a: Arena, o: ControlOptions): Control {
 const isGet = (type: number): boolean => (type & 3) === 2
 
 /**
- * Does one request, and returns its answer: acknowledgement or error, the object asked for, or the parts of a dump.
- * Never throws for what the message says; a refused request has changed nothing.
+ * Does one request, for a caller in this process: what it asks for goes to `reply`, and that it returns is the
+ * acknowledgement. Throws NetlinkError as a refusal; a refused request has changed nothing.
  */
-export function request(c: Control, message: Uint8Array): Uint8Array[] {
-  const replies: Uint8Array[] = []
+export function ask(c: Control, message: Uint8Array, reply: (m: Uint8Array) => void): void {
   const d = viewOf(message)
   if (message.byteLength < NLMSG_HDRLEN || msgLen(d) !== message.byteLength) {
     throw new RangeError('an rtnetlink message whose length is not its own: framing is the caller’s')
   }
   const type = msgType(d)
-  const flags = msgFlags(d)
-  const reply = (m: Uint8Array): void => {
-    replies.push(m)
-  }
   try {
     if (isNetRequest(type)) netRequest(c.net, message, reply)
     else if (isFlowRequest(type)) flowRequest(c.flow, message, reply)
     else throw new NetlinkError(EOPNOTSUPP, `flowerbed has no requests of type ${type}`)
   } catch (e) {
-    return [refusal(message, e)]
+    throw refusal(e)
   }
-  if (isGet(type) && (flags & NLM_F_DUMP) === NLM_F_DUMP) replies.push(buildDone(msgSeq(d), msgPid(d)))
-  else if (flags & NLM_F_ACK) replies.push(buildAck(message))
+}
+
+/** Does one request, and returns its answer in messages: acknowledgement or error, what it asks for, the parts of a dump. */
+export function request(c: Control, message: Uint8Array): Uint8Array[] {
+  const replies: Uint8Array[] = []
+  try {
+    ask(c, message, (m) => replies.push(m))
+  } catch (e) {
+    if (e instanceof NetlinkError) return [buildError(message, e.errno, e.message, e.offset)]
+    throw e
+  }
+  const d = viewOf(message)
+  if (isGet(msgType(d)) && (msgFlags(d) & NLM_F_DUMP) === NLM_F_DUMP) replies.push(buildDone(msgSeq(d), msgPid(d)))
+  else if (msgFlags(d) & NLM_F_ACK) replies.push(buildAck(message))
   return replies
 }
 
-function refusal(message: Uint8Array, e: unknown): Uint8Array {
-  if (e instanceof NetlinkError) return buildError(message, e.errno, e.message, e.offset)
-  if (e instanceof MemoryError) return buildError(message, ENOMEM, e.message)
+function refusal(e: unknown): unknown {
+  if (e instanceof MemoryError) return new NetlinkError(ENOMEM, e.message)
   // The border checks lengths before it reads; should a message get past it, it is still the message that is wrong.
-  if (e instanceof RangeError) return buildError(message, EINVAL, 'malformed message')
-  throw e
+  if (e instanceof RangeError) return new NetlinkError(EINVAL, 'malformed message')
+  return e
 }

@@ -24,7 +24,7 @@ import * as W from '../memory/layout/worker.ts'
 import { reclaim } from '../memory/pool.ts'
 import { addPort } from '../net/link.ts'
 import { netdevByIndex, netdevByName, netdevName } from '../net/netdev.ts'
-import { type Control, makeTables, openControl, request } from './control.ts'
+import { ask, type Control, makeTables, openControl, request } from './control.ts'
 
 export interface PortSpec {
   readonly name: string
@@ -108,7 +108,16 @@ export class Switch {
     this.#sink = sink
   }
 
-  /** Does one rtnetlink request and all that follows from it; returns the answer. */
+  /** Does one rtnetlink request and all that follows from it; throws NetlinkError when it is refused. See control.ts. */
+  ask(message: Uint8Array, reply: (m: Uint8Array) => void): void {
+    try {
+      ask(this.#control, message, reply)
+    } finally {
+      this.#settle()
+    }
+  }
+
+  /** The same, with the answer as messages. */
   request(message: Uint8Array): Uint8Array[] {
     const replies = request(this.#control, message)
     this.#settle()

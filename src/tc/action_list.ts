@@ -22,6 +22,7 @@ import {
   TCA_ACT_USED_HW_STATS,
 } from '../wire/tca_action.ts'
 import { type Args, isPrefix } from './args.ts'
+import { keepActions, recallActions } from './known_actions.ts'
 import { refusedBy } from './language_error.ts'
 import type { Printer } from './printer.ts'
 import { printStats2 } from './stats_text.ts'
@@ -63,6 +64,13 @@ export function kindOf(word: string): string {
  * the end, at `flowid`/`classid`, and at the name of a further `tc actions` command. Throws LanguageError.
  */
 export function parseActionList(args: Args, b: Builder, type: number): void {
+  if (recallActions(args, b, type)) return
+  const mark = b.at
+  readActionList(args, b, type)
+  keepActions(args, b, mark)
+}
+
+function readActionList(args: Args, b: Builder, type: number): void {
   const list = b.nest(type)
   let count = 0
   let expecting = 0

@@ -32,6 +32,8 @@ export class Args {
   readonly inet: InetPrefix = inetPrefix()
   /** What the last `lladdr` read. */
   readonly mac: Uint8Array = new Uint8Array(32)
+  /** Where `device` puts the names that it is asked for, while somebody wants to know: known_actions.ts. */
+  asked: string[] | null = null
 
   constructor(words: readonly string[], devices: Devices, at = 0) {
     this.words = words
@@ -43,6 +45,7 @@ export class Args {
   set(words: readonly string[], at = 0): void {
     this.words = words
     this.at = at
+    this.asked = null
   }
 
   /** The current word, "" behind the last. */
@@ -154,6 +157,7 @@ export class Args {
   /** The ifindex of the device that `name` names; refuses as tc does when there is none. */
   device(name: string, exitCode = 1): number {
     const index = this.devices.indexOf(name)
+    if (this.asked !== null) this.asked.push(name)
     if (index === 0) throw new LanguageError(`Cannot find device "${name}"`, exitCode, name)
     return index
   }

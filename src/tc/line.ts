@@ -31,9 +31,33 @@ function word(text: string, o: number, stop: number): string {
   const w = text.slice(o, stop)
   if (n > LONGEST) return w
   kept[i ^ 1] = kept[i]
-  // As the name of a property a string becomes the one copy of it that the program has.
-  kept[i] = Object.keys({ [w]: 0 })[0]
+  kept[i] = ownCopy(w)
   return w
+}
+
+/** A piece of a text keeps the whole text. As the name of a property it becomes the one copy that the program has. */
+const ownCopy = (piece: string): string => Object.keys({ [piece]: 0 })[0]
+
+/** What stands behind the first `action` of a line comes back too: rules that do the same end the same. */
+const ENDS = 1024
+const endTexts: string[] = new Array(ENDS).fill('')
+const endWords: (readonly string[])[] = new Array(ENDS).fill([])
+
+/** Takes the words of `text` from `o` to `stop` as they were split when they were met last. */
+function takeEnd(text: string, o: number, stop: number): void {
+  const n = stop - o
+  let h = n
+  for (let i = o; i < stop; i++) h = (Math.imul(h, 31) + text.charCodeAt(i)) | 0
+  const place = Math.imul(h, 0x9e3779b1) >>> 22
+  if (isAt(text, o, n, endTexts[place])) {
+    for (const w of endWords[place]) met[count++] = w
+    return
+  }
+  const from = count
+  const end = ownCopy(text.slice(o, stop))
+  take(end, 0, n, false)
+  endTexts[place] = end
+  endWords[place] = met.slice(from, count)
 }
 
 function isAt(text: string, o: number, n: number, word: string): boolean {
@@ -45,8 +69,19 @@ function isAt(text: string, o: number, n: number, word: string): boolean {
 /** The words of one line; empty for a blank or comment line. Refuses an unterminated quote. */
 export const splitLine = (text: string): string[] => splitRange(text, 0, text.length)
 
+/** Words of the line being split: as long as the longest line, so that a line's own array is made once, in its length. */
+const met: string[] = []
+let count = 0
+
 function splitRange(text: string, from: number, to: number): string[] {
-  const words: string[] = []
+  count = 0
+  const o = take(text, from, to, true)
+  if (o < to) takeEnd(text, o, to)
+  return met.slice(0, count)
+}
+
+/** Takes the words of a range; with `toAction` only those up to the first `action`. Gives where it stopped. */
+function take(text: string, from: number, to: number, toAction: boolean): number {
   let end = to
   let o = from
   while (o < end) {
@@ -61,7 +96,7 @@ function splitRange(text: string, from: number, to: number): string[] {
       if (comment >= 0 && comment < end) end = comment
       const close = text.indexOf(text[o], o + 1)
       if (close < 0 || close >= end) throw new LanguageError('Unterminated quoted string', 1, text.slice(o, end), true)
-      words.push(text.slice(o + 1, close))
+      met[count++] = text.slice(o + 1, close)
       o = close + 1
       continue
     }
@@ -77,10 +112,12 @@ function splitRange(text: string, from: number, to: number): string[] {
       }
       stop++
     }
-    words.push(c >= 0x61 && c <= 0x7a ? word(text, o, stop) : text.slice(o, stop))
+    const w = c >= 0x61 && c <= 0x7a ? word(text, o, stop) : text.slice(o, stop)
+    met[count++] = w
     o = stop
+    if (toAction && w === 'action') return o
   }
-  return words
+  return to
 }
 
 /** All lines of a script that have words. */

@@ -108,6 +108,18 @@ export function parseAttrs(d: DataView, o: number, end: number, into: Int32Array
   }
 }
 
+/** Offset of the payload of the last attribute of that type in [o, end), 0 without one. Throws as parseAttrs. */
+export function lastAttr(d: DataView, o: number, end: number, type: number): number {
+  let found = 0
+  while (end - o >= NLA_HDRLEN) {
+    const len = d.getUint16(o, true)
+    if (len < NLA_HDRLEN || len > end - o) throw new NetlinkError(EINVAL, 'malformed attribute', o)
+    if ((d.getUint16(o + 2, true) & NLA_TYPE_MASK) === type) found = o + NLA_HDRLEN
+    o += align4(len)
+  }
+  return found
+}
+
 /** Calls `each(type without flags, payload offset, payload length)` for the attributes in [o, end), in order. Throws as parseAttrs. */
 export function forEachAttr(
   d: DataView,
