@@ -45,13 +45,6 @@ interface Exports {
   localInput(pkt: number, dev: number): void
 }
 
-/** Results of `encapsulate`. */
-export const PUSH_DONE = 0
-/** Done, and larger than the route's MTU. */
-export const PUSH_TOO_BIG = 1
-/** Not done: no room in front of the packet. */
-export const PUSH_NO_ROOM = 2
-
 const FRAME_SLACK = 64
 
 /** Hears what the chip does with each packet, while it does it: TRACE_* of memory/layout/trace.ts. Must not change it. */

@@ -69,6 +69,13 @@ reason(Drop.DROP_STOLEN, 'stolen', 'An action took the packet and did not pass i
 reason(Drop.DROP_NEIGH_TABLE_FULL, 'neigh_table_full', 'The neighbour table has no room for another next hop to ask.')
 reason(Drop.DROP_IP_OPTIONS, 'ip_options', 'IP options or extension headers that are malformed or not accepted.')
 reason(Drop.DROP_FRAG_MEMORY, 'frag_memory', 'Too many datagrams waited for their fragments.')
+reason(
+  Drop.DROP_TUNNEL_CSUM,
+  'tunnel_csum',
+  'A GRE checksum that the tunnel device does not want, or none where it does.',
+)
+reason(Drop.DROP_TUNNEL_SEQ, 'tunnel_seq', 'A GRE sequence number that is missing or older than those before it.')
+reason(Drop.DROP_TUNNEL_PROTOCOL, 'tunnel_protocol', 'Of a protocol that the tunnel does not carry.')
 
 /** All reasons, by number; there is none 0. */
 export const dropReasons: readonly DropReason[] = reasons.filter((r) => r !== undefined)

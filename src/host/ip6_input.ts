@@ -13,7 +13,7 @@ import {
   DROP_UDP_LENGTH,
 } from '../memory/layout/drop.ts'
 import { PKT_DATA, PKT_F_REASSEMBLED, PKT_FLAGS, PKT_LEN } from '../memory/layout/packet.ts'
-import { udpPortFirst } from '../net/netdev.ts'
+import { protocolFirst, udpPortFirst } from '../net/netdev.ts'
 import { complement, pseudoSum, sum } from '../wire/checksum.ts'
 import * as Eth from '../wire/ethernet.ts'
 import * as Icmp6 from '../wire/icmp6.ts'
@@ -95,6 +95,11 @@ function walk(h: HostState, frame: Uint8Array, pkt: number, dev: number, fate: F
     case Ipv4.IPPROTO_GRE:
     case Ipv4.IPPROTO_IPIP:
     case Ipv4.IPPROTO_IPV6:
+      // What comes back with its headers made plain has been to the datapath already.
+      if (!(routed && pkt !== 0) && protocolFirst(h.a, t.proto) !== 0) {
+        backToDatapath(h, frame, t.at, t.proto, dev, pkt)
+        return
+      }
       // Their tunnels, which did not want it, say so.
       end(h, pkt, DROP_NO_PROTOCOL)
       icmp6Error(h, frame, dev, Icmp6.ICMPV6_DEST_UNREACH, Icmp6.ICMPV6_PORT_UNREACH)
@@ -142,15 +147,24 @@ function fragment(
 }
 
 /** Ethernet, an IPv6 header that is followed by the transport header at once, and the rest. */
-function plain(frame: Uint8Array, at: number): Uint8Array {
+function plain(frame: Uint8Array, at: number, proto: number): Uint8Array {
   const start = Eth.LEN + Ipv6.LEN
   if (at === start) return frame
   const out = new Uint8Array(frame.length - (at - start))
   out.set(frame.subarray(0, start))
   out.set(frame.subarray(at), start)
-  Ipv6.setNextHeader(view(out), Eth.LEN, Ipv4.IPPROTO_UDP)
+  Ipv6.setNextHeader(view(out), Eth.LEN, proto)
   Ipv6.setPayloadLength(view(out), Eth.LEN, out.length - start)
   return out
+}
+
+/** What is for a tunnel goes to the datapath, plain. The packet is taken. */
+function backToDatapath(h: HostState, frame: Uint8Array, at: number, proto: number, dev: number, pkt: number): void {
+  if (pkt !== 0) h.dp.release(pkt)
+  const p = slotFor(h, plain(frame, at, proto), DROP_FRAG_REASSEMBLY)
+  if (p === 0) return
+  setReceived(h, p, dev, PKT_F_REASSEMBLED)
+  h.dp.localInput(p, dev)
 }
 
 /** __udp6_lib_rcv. */
@@ -162,11 +176,7 @@ function udp(h: HostState, frame: Uint8Array, at: number, dev: number, fate: Fat
   }
   // What comes back with its headers made plain has been to the datapath already.
   if (!(routed && pkt !== 0) && udpPortFirst(h.a, Udp.dstPort(d, at)) !== 0) {
-    if (pkt !== 0) h.dp.release(pkt)
-    const p = slotFor(h, plain(frame, at), DROP_FRAG_REASSEMBLY)
-    if (p === 0) return
-    setReceived(h, p, dev, PKT_F_REASSEMBLED)
-    h.dp.localInput(p, dev)
+    backToDatapath(h, frame, at, Ipv4.IPPROTO_UDP, dev, pkt)
     return
   }
   const length = Udp.length(d, at)

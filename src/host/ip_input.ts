@@ -2,7 +2,7 @@
 // other protocols (ip_rcv_finish, ip_local_deliver, and the handlers of a host without sockets).
 //
 // The datapath has checked header, checksum and length and cut the frame to its length. What turns out to be for a
-// tunnel's UDP port after all goes back to it, made plain: options gone, whole, PKT_F_REASSEMBLED.
+// tunnel's UDP port or protocol after all goes back to it, made plain: options gone, whole, PKT_F_REASSEMBLED.
 
 import {
   DROP_FORWARDING_OFF,
@@ -18,7 +18,7 @@ import {
 } from '../memory/layout/drop.ts'
 import { IFF_LOOPBACK } from '../memory/layout/netdev.ts'
 import { PKT_F_REASSEMBLED, PKT_FLAGS } from '../memory/layout/packet.ts'
-import { netdevFlags, udpPortFirst } from '../net/netdev.ts'
+import { netdevFlags, protocolFirst, udpPortFirst } from '../net/netdev.ts'
 import { complement, pseudoSum, sum } from '../wire/checksum.ts'
 import * as Eth from '../wire/ethernet.ts'
 import * as Icmp from '../wire/icmp.ts'
@@ -146,6 +146,18 @@ function plain(frame: Uint8Array, at: number): Uint8Array {
   return out
 }
 
+/** Has the datapath not seen the packet as it is now? `pkt`: 0 when it was put together here. */
+const isNew = (h: HostState, pkt: number): boolean => pkt === 0 || !(h.a.m[(pkt + PKT_FLAGS) >> 2] & PKT_F_REASSEMBLED)
+
+/** What turned out to be for a tunnel goes to the datapath again, plain. The packet is taken. */
+function backToDatapath(h: HostState, frame: Uint8Array, at: number, dev: number, pkt: number): void {
+  if (pkt !== 0) h.dp.release(pkt)
+  const p = slotFor(h, plain(frame, at), DROP_FRAG_REASSEMBLY)
+  if (p === 0) return
+  setReceived(h, p, dev, PKT_F_REASSEMBLED)
+  h.dp.localInput(p, dev)
+}
+
 /** __udp4_lib_rcv. */
 function udp(h: HostState, frame: Uint8Array, at: number, dev: number, fate: Fate, pkt: number): void {
   const d = view(frame)
@@ -153,13 +165,8 @@ function udp(h: HostState, frame: Uint8Array, at: number, dev: number, fate: Fat
     end(h, pkt, DROP_UDP_LENGTH)
     return
   }
-  const again = pkt === 0 || !(h.a.m[(pkt + PKT_FLAGS) >> 2] & PKT_F_REASSEMBLED)
-  if (again && udpPortFirst(h.a, Udp.dstPort(d, at)) !== 0) {
-    if (pkt !== 0) h.dp.release(pkt)
-    const p = slotFor(h, plain(frame, at), DROP_FRAG_REASSEMBLY)
-    if (p === 0) return
-    setReceived(h, p, dev, PKT_F_REASSEMBLED)
-    h.dp.localInput(p, dev)
+  if (isNew(h, pkt) && udpPortFirst(h.a, Udp.dstPort(d, at)) !== 0) {
+    backToDatapath(h, frame, at, dev, pkt)
     return
   }
   const length = Udp.length(d, at)
@@ -184,6 +191,10 @@ function tcp(h: HostState, frame: Uint8Array, at: number, fate: Fate, pkt: numbe
 
 /** gre_rcv of a host whose GRE devices did not want it: version 0, no routing, a right checksum, then "port unreachable". */
 function gre(h: HostState, frame: Uint8Array, at: number, dev: number, pkt: number): void {
+  if (isNew(h, pkt) && protocolFirst(h.a, Ipv4.IPPROTO_GRE) !== 0) {
+    backToDatapath(h, frame, at, dev, pkt)
+    return
+  }
   const d = view(frame)
   const flags = at + 4 <= frame.length ? d.getUint16(at) : 0xffff
   const checked = (flags & 0x8000) !== 0

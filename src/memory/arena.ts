@@ -109,7 +109,7 @@ export function layOutArena(memory: WebAssembly.Memory, o: ArenaOptions): Arena 
   set(Super.SUPER_WORKERS, workers)
   set(Super.SUPER_WORKER, reserve(a, workers * Worker.WORKER_SIZE, 4096))
   set(Super.SUPER_NETDEVS, reserve(a, NETDEV_MAX * NETDEV_SIZE, 4096))
-  set(Super.SUPER_UDP_PORTS, reserve(a, 65536 * 4))
+  set(Super.SUPER_UDP_PORTS, reserve(a, (65536 + 256) * 4))
 
   const readers = workers + threads
   const rcu = reserve(a, Rcu.size(readers) * 4)

@@ -6,8 +6,8 @@
 // go up and are used again only after the counter has gone round, so a worker that still holds the address of a
 // device that is gone finds it down, never another device.
 //
-// A tunnel device with a UDP port stands on the list of that port while it is up, as a vxlan socket is open then:
-// SUPER_UDP_PORTS[port], linked by NETDEV_TP_NEXT. Looking up which of them a packet is for is the datapath's.
+// A tunnel device stands on the list of its UDP port, or of its IP protocol, while it is up, as a vxlan socket is open
+// then: SUPER_UDP_PORTS[NETDEV_TP_DST], linked by NETDEV_TP_NEXT. Looking up which of them a packet is for is the datapath's.
 
 import type { Arena } from '../memory/arena.ts'
 import { counterAlloc, counterFree } from '../memory/counters.ts'
@@ -42,6 +42,7 @@ import {
   NETDEV_TP_DST,
   NETDEV_TP_NEXT,
   NETDEV_TX_COUNTER,
+  TP_PROTO,
 } from '../memory/layout/netdev.ts'
 import { SUPER_GENERATION, SUPER_NETDEVS, SUPER_UDP_PORTS } from '../memory/layout/super.ts'
 import { add, load, store } from '../sync/atomic.ts'
@@ -251,10 +252,10 @@ export const speaksArp = (a: Arena, dev: number): boolean =>
 
 export const isPort = (a: Arena, dev: number): boolean => a.m[(dev + NETDEV_KIND) >> 2] === NETDEV_KIND_PORT
 
-/** Word of the list of a UDP port; the index is the port in wire order loaded little-endian. */
-const portWord = (a: Arena, be16: number): number => (a.m[SUPER_UDP_PORTS >> 2] >> 2) + be16
+/** Word of the list of a NETDEV_TP_DST. */
+const portWord = (a: Arena, tp: number): number => (a.m[SUPER_UDP_PORTS >> 2] >> 2) + tp
 
-/** Puts a tunnel device on the list of its UDP port (NETDEV_TP_DST), in order of ifindex; none, nothing to do. */
+/** Puts a tunnel device on the list of its UDP port or IP protocol (NETDEV_TP_DST), in order of ifindex; none, nothing to do. */
 export function udpPortOpen(a: Arena, dev: number): void {
   const m = a.m
   const port = m[(dev + NETDEV_TP_DST) >> 2]
@@ -283,6 +284,9 @@ export function udpPortClose(a: Arena, dev: number): void {
 /** First device on a UDP port (host order), 0 without. */
 export const udpPortFirst = (a: Arena, port: number): number =>
   load(a.m, portWord(a, ((port & 0xff) << 8) | ((port >> 8) & 0xff)))
+
+/** First device that takes packets of an IP protocol other than UDP, 0 without. */
+export const protocolFirst = (a: Arena, ipProto: number): number => load(a.m, portWord(a, TP_PROTO + ipProto))
 
 /** The parameters of the kind, for the tunnel catalogue. */
 export const netdevPriv = (dev: number): number => dev + NETDEV_PRIV

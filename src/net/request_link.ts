@@ -5,7 +5,10 @@
 
 import type { Arena } from '../memory/arena.ts'
 import { counterRead } from '../memory/counters.ts'
+import { TUN_DST, TUN_SRC } from '../memory/layout/action.ts'
 import {
+  NETDEV_F_EXTERNAL,
+  NETDEV_FEATURES,
   NETDEV_KIND,
   NETDEV_KIND_DUMMY,
   NETDEV_KIND_GRE,
@@ -14,6 +17,7 @@ import {
   NETDEV_KIND_PORT,
   NETDEV_QDISC,
   NETDEV_RX_COUNTER,
+  NETDEV_TUN,
   NETDEV_TX_COUNTER,
 } from '../memory/layout/netdev.ts'
 import {
@@ -268,9 +272,21 @@ const kindName = (r: LinkSource, dev: number): string =>
 function arphrd(a: Arena, dev: number): number {
   const kind = a.m[(dev + NETDEV_KIND) >> 2]
   if (kind === NETDEV_KIND_LOOPBACK) return L.ARPHRD_LOOPBACK
-  if (kind === NETDEV_KIND_GRE) return L.ARPHRD_IPGRE
+  const external = (a.m[(dev + NETDEV_FEATURES) >> 2] & NETDEV_F_EXTERNAL) !== 0
+  if (kind === NETDEV_KIND_GRE) return external ? L.ARPHRD_NONE : L.ARPHRD_IPGRE
   if (kind === NETDEV_KIND_IP6GRE) return L.ARPHRD_IP6GRE
   return isEthernet(a, dev) ? L.ARPHRD_ETHER : L.ARPHRD_NONE
+}
+
+/** Both ends of a GRE device of layer 3 stand where others have their addresses; zeros, when it has none of its own. */
+function fillEnds(a: Arena, dev: number, b: Builder): void {
+  const kind = a.m[(dev + NETDEV_KIND) >> 2]
+  if (kind !== NETDEV_KIND_GRE && kind !== NETDEV_KIND_IP6GRE) return
+  const n = kind === NETDEV_KIND_GRE ? 4 : 16
+  const tun = a.m[(dev + NETDEV_TUN) >> 2]
+  const end = (field: number): Uint8Array => (tun === 0 ? new Uint8Array(n) : a.u8.slice(tun + field, tun + field + n))
+  b.attr(L.IFLA_ADDRESS, end(TUN_SRC))
+  b.attr(L.IFLA_BROADCAST, end(TUN_DST))
 }
 
 function linkMessage(r: Request, dev: number, more: boolean): Uint8Array {
@@ -309,7 +325,7 @@ export function fillLink(r: LinkSource, dev: number, b: Builder): void {
   if (isEthernet(a, dev)) {
     b.attr(L.IFLA_ADDRESS, netdevMac(a, dev))
     b.attr(L.IFLA_BROADCAST, new Uint8Array(6).fill(kind === NETDEV_KIND_LOOPBACK ? 0 : 255))
-  }
+  } else fillEnds(a, dev, b)
   fillStats(a, dev, b)
   const name = kindName(r, dev)
   if (name) {

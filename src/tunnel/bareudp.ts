@@ -6,7 +6,8 @@
 
 import type { Arena } from '../memory/arena.ts'
 import * as T from '../memory/layout/action.ts'
-import { HEADER_F_CSUM, HEADER_F_DF_SET, HEADER_F_UDP } from '../memory/layout/encap.ts'
+import { BAREUDP_ETHERTYPE, BAREUDP_MULTIPROTO, BAREUDP_SPORT_MIN } from '../memory/layout/bareudp.ts'
+import { HEADER_F_CSUM, HEADER_F_DF_SET, HEADER_F_LOOKS, HEADER_F_UDP, HEADER_F_WHOLE } from '../memory/layout/encap.ts'
 import * as N from '../memory/layout/netdev.ts'
 import { SLOW_NO_KEY, SLOW_NONE } from '../memory/layout/slow.ts'
 import { SUPER_NETDEVS } from '../memory/layout/super.ts'
@@ -15,14 +16,6 @@ import { EADDRINUSE, EBUSY, EINVAL, EOPNOTSUPP, ERANGE, NetlinkError } from '../
 import * as L from '../wire/rtm_link.ts'
 import { AF_INET, AF_INET6 } from '../wire/rtm_route.ts'
 import { LOCAL_PORT_MAX, LOCAL_PORT_MIN, type Outer, type TunnelType } from './tunnel.ts'
-
-// ---- NETDEV_PRIV of a bareudp device, u16 each
-/** EtherType as on the wire, loaded little-endian. @constant */
-export const BAREUDP_ETHERTYPE = N.NETDEV_PRIV
-/** First UDP source port. @constant */
-export const BAREUDP_SPORT_MIN = N.NETDEV_PRIV + 2
-/** 1: MPLS multicast beside unicast, IPv6 beside IPv4. @constant */
-export const BAREUDP_MULTIPROTO = N.NETDEV_PRIV + 4
 
 const IPPROTO_UDP = 17
 const UDP_LEN = 8
@@ -68,6 +61,7 @@ function newlink(a: Arena, dev: number, d: DataView, data: number, end: number, 
   a.d.setUint16(dev + BAREUDP_MULTIPROTO, multiproto ? 1 : 0, true)
   m[(dev + N.NETDEV_TP_DST) >> 2] = port
   m[(dev + N.NETDEV_FEATURES) >> 2] = N.NETDEV_F_EXTERNAL | N.NETDEV_F_L3 | N.NETDEV_F_UDP6_ZERO_CSUM_RX
+  m[(dev + N.NETDEV_FLAGS) >> 2] = N.IFF_POINTOPOINT | N.IFF_NOARP | N.IFF_MULTICAST
   if (mtu) m[(dev + N.NETDEV_MTU) >> 2] = mtu
 }
 
@@ -107,12 +101,13 @@ function outer(a: Arena, dev: number, tun: number, out: Outer): number {
   out.tos = a.u8[tun + T.TUN_TOS]
   out.ttl = a.u8[tun + T.TUN_TTL]
   out.label = a.m[(tun + T.TUN_LABEL) >> 2]
-  out.flags = HEADER_F_UDP | (flags & T.TUNNEL_CSUM ? HEADER_F_CSUM : 0)
+  out.flags = HEADER_F_UDP | HEADER_F_LOOKS | HEADER_F_WHOLE | (flags & T.TUNNEL_CSUM ? HEADER_F_CSUM : 0)
   if (flags & T.TUNNEL_DONT_FRAGMENT && out.family === AF_INET) out.flags |= HEADER_F_DF_SET
   // The kernel begins at 0 when nobody said a port: the system's range is part of that.
   out.portMin = min || LOCAL_PORT_MIN
   out.portCount = (min ? 65535 : LOCAL_PORT_MAX) - out.portMin
   out.length = UDP_LEN
+  out.extension = 0
   out.strip = ETH_LEN
   out.ethertypes = ethertype | (a.d.getUint16(dev + BAREUDP_MULTIPROTO, true) ? sibling << 16 : 0)
   out.innerMtu = 0

@@ -86,6 +86,7 @@ function outer(a: Arena, dev: number, given: number, out: Outer): number {
   out.portMin = LOCAL_PORT_MIN
   out.portCount = LOCAL_PORT_MAX - LOCAL_PORT_MIN
   out.length = UDP_LEN + GENEVE_LEN + optionsLength(a, tun)
+  out.extension = 0
   out.strip = 0
   out.ethertypes = 0
   out.innerMtu = 0

@@ -20,6 +20,7 @@ import {
   HEADER_F_IPV6,
   HEADER_F_SMALL,
   HEADER_F_TTL_INHERIT,
+  HEADER_F_UDP,
   HEADER_FLAGS,
   HEADER_INNER_MTU,
   HEADER_IP_SUM,
@@ -126,16 +127,16 @@ export function buildHeader(
   m[w + (HEADER_OUT_DEV >> 2)] = outDev
   m[w + (HEADER_FLAGS >> 2)] = flags
   m[w + (HEADER_L3 >> 2)] = ETH_LEN
-  m[w + (HEADER_L4 >> 2)] = ETH_LEN + (ipv6 ? IPV6_LEN : IPV4_LEN)
+  m[w + (HEADER_L4 >> 2)] = ETH_LEN + (ipv6 ? IPV6_LEN : IPV4_LEN) + outer.extension
   m[w + (HEADER_MTU >> 2)] = mtu
   m[w + (HEADER_TOS >> 2)] = outer.tos
   m[w + (HEADER_TTL >> 2)] = outer.ttl
-  m[w + (HEADER_PORT_MIN >> 2)] = outer.portMin
+  m[w + (HEADER_PORT_MIN >> 2)] = flags & HEADER_F_UDP ? outer.portMin : dev // HEADER_DEV
   m[w + (HEADER_PORT_COUNT >> 2)] = outer.portCount
   m[w + (HEADER_ENTRY >> 2)] = entry
   m[w + (HEADER_STRIP >> 2)] = outer.strip
   m[w + (HEADER_ETHERTYPES >> 2)] = outer.ethertypes
-  m[w + (HEADER_INNER_MTU >> 2)] = outer.innerMtu < 0 ? mtu + outer.innerMtu : outer.innerMtu
+  m[w + (HEADER_INNER_MTU >> 2)] = outer.innerMtu
 
   const o = headerBytes(a, h)
   for (let i = 0; i < 6; i++) {
@@ -153,7 +154,7 @@ export function buildHeader(
     m[w + (HEADER_IP_SUM >> 2)] = sum(d, ip, IPV4_LEN)
     m[w + (HEADER_PSEUDO_SUM >> 2)] = sum(d, ip + 12, 8) + outer.proto
   }
-  type.write(a, dev, tun, outer, d, o + m[w + (HEADER_L4 >> 2)])
+  type.write(a, dev, tun, outer, d, ip + (ipv6 ? IPV6_LEN : IPV4_LEN))
   return h
 }
 

@@ -2,11 +2,13 @@
 
 import type { Arena } from '../memory/arena.ts'
 import { NETDEV_KIND } from '../memory/layout/netdev.ts'
+import { bareudp } from './bareudp.ts'
 import { geneve } from './geneve.ts'
+import { gre, gretap, ip6gre, ip6gretap } from './gre.ts'
 import type { TunnelType } from './tunnel.ts'
 import { vxlan } from './vxlan.ts'
 
-export const tunnelTypes: readonly TunnelType[] = [geneve, vxlan]
+export const tunnelTypes: readonly TunnelType[] = [bareudp, geneve, gre, gretap, ip6gre, ip6gretap, vxlan]
 
 const byKind: (TunnelType | undefined)[] = []
 for (const t of tunnelTypes) byKind[t.kind] = t

@@ -26,7 +26,7 @@ export interface Outer {
   readonly dst: Uint8Array
   /** ifindex of the device that the packet must leave by, 0 any. */
   oif: number
-  /** IPPROTO_UDP or IPPROTO_GRE. */
+  /** IPPROTO_* behind the outer IP header. */
   proto: number
   /** tos or traffic class that inner bits are added to. */
   tos: number
@@ -41,11 +41,13 @@ export interface Outer {
   portCount: number
   /** Bytes from the end of the outer IP header to the inner frame: transport and tunnel header. */
   length: number
+  /** How many of them are an extension header (IPv6), in front of the transport header. */
+  extension: number
   /** Bytes of the inner frame that do not travel (14: the Ethernet header, for tunnels of layer 3). */
   strip: number
   /** EtherType that inner frames must have, and in the high half another; as on the wire. 0: any. */
   ethertypes: number
-  /** Inner IPv4 packets with DF, and IPv6 packets, that are longer are refused. 0: none; negative: so much less than the route's MTU. */
+  /** The device's MTU where it looks at the packet's size (HEADER_INNER_MTU), 0 where not. */
   innerMtu: number
 }
 
@@ -97,6 +99,7 @@ export const newOuter = (): Outer => ({
   portMin: 0,
   portCount: 0,
   length: 0,
+  extension: 0,
   strip: 0,
   ethertypes: 0,
   innerMtu: 0,

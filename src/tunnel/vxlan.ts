@@ -132,6 +132,7 @@ function outer(a: Arena, dev: number, tun: number, out: Outer): number {
   out.proto = IPPROTO_UDP
   out.flags = HEADER_F_UDP
   out.length = UDP_LEN + VXLAN_LEN
+  out.extension = 0
   out.strip = 0
   out.ethertypes = 0
   out.innerMtu = 0

@@ -34,6 +34,13 @@ export function flowHash(data: usize, len: u32): u32 {
   return otherFlowHash(data, len)
 }
 
+/** Of a packet without Ethernet header, whose type stands in front of it: IP as in a frame, of others the first word. */
+export function bareFlowHash(data: usize, len: u32): u32 {
+  const type = <u32>load<u16>(data - 2)
+  if (type == BE_IP || type == BE_IPV6) return flowHash(data - ETH_LEN, len + ETH_LEN)
+  return mix(len < 4 ? 0 : load<u32>(data), type) | 1
+}
+
 function otherFlowHash(data: usize, len: u32): u32 {
   let at: u32 = ETH_LEN
   if (len < at) return 1

@@ -1,17 +1,17 @@
 // What passed the ingress filters is for the host: its own checks, and the tunnels that end here.
 //
 // VLAN tags (there are no VLAN devices), the packet's type, IP headers, local addresses, UDP lengths and checksums, in
-// the kernel's order (ip_rcv_core, ip_route_input, udp_rcv). A packet for the UDP port of a tunnel device goes on in
-// the tunnel's own file (vxlan_input.ts …). All else that the kernel's stack would look at is handed to the host as it is (PUNT_LOCAL); what
-// it would drop without a word is dropped here, by name.
+// the kernel's order (ip_rcv_core, ip_route_input, udp_rcv). A packet for the UDP port or the IP protocol of a tunnel
+// device goes on in the tunnel's own file (vxlan_input.ts …). All else that the kernel's stack would look at is handed to
+// the host as it is (PUNT_LOCAL); what it would drop without a word is dropped here, by name.
 //
 // True: the sender is told that the packet was dropped (NET_RX_DROP).
 
 import {
+  DROP_HEADROOM,
   DROP_IP_CSUM,
   DROP_IP_HEADER,
   DROP_NO_PROTOCOL,
-  DROP_NO_SOCKET,
   DROP_OTHERHOST,
   DROP_UDP_CSUM,
   DROP_UDP_LENGTH,
@@ -27,6 +27,7 @@ import {
   LOCAL_MASK,
   NETDEV_F_UDP6_ZERO_CSUM_RX,
   NETDEV_FEATURES,
+  NETDEV_IFINDEX,
   NETDEV_KIND,
   NETDEV_KIND_GENEVE,
   NETDEV_KIND_VXLAN,
@@ -38,21 +39,26 @@ import {
   PKT_F_CSUM_VERIFIED,
   PKT_F_REASSEMBLED,
   PKT_FLAGS,
+  PKT_HEADROOM,
   PKT_LEN,
+  PKT_PROTO,
   PKT_TYPE_DEV_SHIFT,
   PKT_TYPE_SHIFT,
 } from '../../memory/layout/packet.ts'
 import { SUPER_LOCAL, SUPER_NETDEVS } from '../../memory/layout/super.ts'
 import { PUNT_LOCAL } from '../../memory/layout/worker.ts'
+import { bareudpInput } from './bareudp_input.ts'
 import { fold, sumWords } from './checksum.ts'
-import { BE_ARP, BE_IP, BE_IPV6, ETH_LEN, innerProtocol, isTagged } from './frame.ts'
+import { BE_ARP, BE_IP, BE_IPV6, ETH_LEN, innerProtocol, isBare, isTagged, setNetworkHeader } from './frame.ts'
 import { drop, punt } from './state.ts'
 import { geneveInput } from './geneve_input.ts'
-import { tunnelPort } from './tunnel_input.ts'
+import { greInput } from './gre_input.ts'
+import { protocolTunnel, tunnelPort } from './tunnel_input.ts'
 import { untag } from './vlan.ts'
 import { vxlanInput } from './vxlan_input.ts'
 
 const IPPROTO_UDP: u32 = 17
+const IPPROTO_GRE: u32 = 47
 const RTN_LOCAL: u32 = 2
 const PACKET_OTHERHOST: u32 = 3
 const UDP_LEN: u32 = 8
@@ -110,7 +116,7 @@ function isRouted(pkt: usize): bool {
 export function localInput(pkt: usize, dev: usize): bool {
   let data = load<usize>(pkt, PKT_DATA)
   let len = load<u32>(pkt, PKT_LEN)
-  while (isTagged(data, len)) {
+  while (isTagged(data, len) && !isBare(pkt)) {
     if ((load<u16>(data, 14) & 0xff0f) != 0) return dropped(pkt, DROP_VLAN_UNKNOWN)
     if (len < 20) return dropped(pkt, DROP_VLAN)
     untag(pkt) // VLAN 0 is no VLAN: a priority
@@ -119,10 +125,40 @@ export function localInput(pkt: usize, dev: usize): bool {
   }
   const proto = innerProtocol(pkt)
   if (proto != BE_IP && proto != BE_IPV6 && proto != BE_ARP) return dropped(pkt, DROP_NO_PROTOCOL)
+  if (isBare(pkt)) {
+    if (!wrap(pkt, dev, proto)) return dropped(pkt, DROP_HEADROOM)
+    data = load<usize>(pkt, PKT_DATA)
+    len = load<u32>(pkt, PKT_LEN)
+  }
   if (isOtherHost(pkt, data)) return dropped(pkt, DROP_OTHERHOST)
   if (proto == BE_IP) return ipv4Input(pkt, dev, data, len - ETH_LEN)
   if (proto == BE_IPV6) return ipv6Input(pkt, dev, data, len - ETH_LEN)
   return toHost(pkt, dev)
+}
+
+/**
+ * A packet without Ethernet header, of a device of layer 3, gets one, since the host knows no others: from nobody to
+ * the device. False: no room.
+ */
+function wrap(pkt: usize, dev: usize, proto: u32): bool {
+  const data = load<usize>(pkt, PKT_DATA) - ETH_LEN
+  if (data < pkt + PKT_HEADROOM) return false
+  store<u64>(data, 0, 4)
+  store<u32>(data, load<u32>(dev, NETDEV_MAC))
+  store<u16>(data, load<u16>(dev, NETDEV_MAC + 4), 4)
+  store<u16>(data, <u16>proto, 12)
+  store<usize>(pkt, data, PKT_DATA)
+  store<u32>(pkt, load<u32>(pkt, PKT_LEN) + ETH_LEN, PKT_LEN)
+  setNetworkHeader(pkt, 0)
+  store<u16>(pkt, 0, PKT_PROTO)
+  return true
+}
+
+/** Does a tunnel device take packets of this protocol? UDP is asked by port. */
+// @ts-ignore: decorator
+@inline
+function isTunnelled(ipProto: u32): bool {
+  return ipProto == IPPROTO_UDP || protocolTunnel(ipProto) != 0
 }
 
 /** Does the source of an IPv4 packet to us need a closer look (multicast, loopback, 0/8, an address of ours)? */
@@ -142,10 +178,12 @@ function ipv4Input(pkt: usize, dev: usize, data: usize, n: u32): bool {
   const total = <u32>bswap<u16>(load<u16>(ip, 2))
   if (n < total || total < header) return dropped(pkt, DROP_IP_HEADER)
   store<u32>(pkt, ETH_LEN + total, PKT_LEN)
-  if (header != 20 || (load<u16>(ip, 6) & 0xff3f) != 0 || load<u8>(ip, 9) != IPPROTO_UDP) return toHost(pkt, dev)
+  const ipProto = <u32>load<u8>(ip, 9)
+  if (header != 20 || (load<u16>(ip, 6) & 0xff3f) != 0 || !isTunnelled(ipProto)) return toHost(pkt, dev)
   const dst = load<u32>(ip, 16)
   const odd = (dst & 255) == 127 || !isLocal(4, dst, 0, 0, 0) || isOddSource(load<u32>(ip, 12))
   if (odd && !isRouted(pkt)) return toHost(pkt, dev)
+  if (ipProto != IPPROTO_UDP) return protocolInput(pkt, dev, data, ETH_LEN + header, 4, ipProto)
   return udpInput(pkt, dev, data, ETH_LEN + header, 4)
 }
 
@@ -154,7 +192,8 @@ function ipv6Input(pkt: usize, dev: usize, data: usize, n: u32): bool {
   const ip = data + ETH_LEN
   if (n < 40 || load<u8>(ip) >>> 4 != 6) return dropped(pkt, DROP_IP_HEADER)
   const routed = isRouted(pkt)
-  if (load<u8>(ip, 6) != IPPROTO_UDP || (load<u8>(ip, 8) == 0xff && !routed)) return toHost(pkt, dev)
+  const next = <u32>load<u8>(ip, 6)
+  if (!isTunnelled(next) || (load<u8>(ip, 8) == 0xff && !routed)) return toHost(pkt, dev)
   const payload = <u32>bswap<u16>(load<u16>(ip, 4))
   if (payload + 40 > n) return dropped(pkt, DROP_IP_HEADER)
   const local = isLocal(6, load<u32>(ip, 24), load<u32>(ip, 28), load<u32>(ip, 32), load<u32>(ip, 36))
@@ -162,7 +201,14 @@ function ipv6Input(pkt: usize, dev: usize, data: usize, n: u32): bool {
     return toHost(pkt, dev)
   }
   store<u32>(pkt, ETH_LEN + 40 + payload, PKT_LEN)
+  if (next != IPPROTO_UDP) return protocolInput(pkt, dev, data, ETH_LEN + 40, 6, next)
   return udpInput(pkt, dev, data, ETH_LEN + 40, 6)
+}
+
+/** Tunnels that have an IP protocol of their own. `at`: offset of what follows the IP header. */
+function protocolInput(pkt: usize, dev: usize, data: usize, at: u32, family: u32, ipProto: u32): bool {
+  const taken = ipProto == IPPROTO_GRE && greInput(pkt, data, at, family, load<u32>(dev, NETDEV_IFINDEX))
+  return taken ? false : toHost(pkt, dev)
 }
 
 /** udp_rcv: lengths, the socket, then the checksum. `at`: offset of the UDP header. */
@@ -185,7 +231,7 @@ function udpInput(pkt: usize, dev: usize, data: usize, at: u32, family: u32): bo
   const kind = load<u32>(tunnel, NETDEV_KIND)
   if (kind == NETDEV_KIND_VXLAN) vxlanInput(pkt, tunnel, data, at, family)
   else if (kind == NETDEV_KIND_GENEVE) geneveInput(pkt, tunnel, data, at, family)
-  else drop(pkt, DROP_NO_SOCKET)
+  else bareudpInput(pkt, tunnel, data, at, family)
   return false
 }
 

@@ -10,6 +10,7 @@ import {
   DROP_LOOP,
   DROP_NO_PROTOCOL,
   DROP_NO_TUNNEL_KEY,
+  DROP_RX_TOO_SHORT,
   DROP_VLAN,
 } from '../../memory/layout/drop.ts'
 import { ENCAP_HEADER, ENCAP_TUN } from '../../memory/layout/encap.ts'
@@ -28,7 +29,7 @@ import {
 } from '../../memory/layout/netdev.ts'
 import { PKT_DATA, PKT_DEV, PKT_LEN, PKT_TUN } from '../../memory/layout/packet.ts'
 import { EMIT_OUTPUT, PUNT_TUNNEL } from '../../memory/layout/worker.ts'
-import { isVlan, TAGGED_MIN } from './frame.ts'
+import { ETH_LEN, isVlan, TAGGED_MIN } from './frame.ts'
 import { HOOK_PASS, HOOK_SHOT, runHook } from './hook.ts'
 import { ownTunnel } from './packet.ts'
 import { sendEncapsulated } from './push_header.ts'
@@ -47,6 +48,10 @@ export function transmit(pkt: usize, dev: usize): bool {
   }
   if (load<u32>(dev, NETDEV_KIND) == NETDEV_KIND_PORT && (load<u32>(dev, NETDEV_FLAGS) & IFF_UP) != 0) {
     const len = load<u32>(pkt, PKT_LEN)
+    if (len < ETH_LEN) {
+      drop(pkt, DROP_RX_TOO_SHORT) // a packet of a tunnel device of layer 3 that is no frame
+      return false
+    }
     count(load<u32>(dev, NETDEV_TX_COUNTER), len)
     // What is at the other end of a port (a veth) takes a frame whose tag is cut short off the wire and drops it.
     if (len < TAGGED_MIN && isVlan(load<u16>(load<usize>(pkt, PKT_DATA), 12))) drop(pkt, DROP_VLAN)

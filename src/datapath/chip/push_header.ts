@@ -2,29 +2,43 @@
 //
 // The template is right-aligned in its room, so whole words of sixteen bytes are copied up to the inner frame's first
 // byte; what the first word carries beyond the template lands in the headroom, which belongs to nobody. Then tos with
-// the inner ECN, lengths, IPv4 id and checksum, UDP source port and checksum (vxlan_xmit_one, udp_tunnel_xmit_skb,
-// iptunnel_xmit, ip_tunnel_ecn_encap).
+// the inner ECN, lengths, IPv4 id and checksum, UDP source port and checksum, what GRE says of the packet (vxlan_xmit_one,
+// udp_tunnel_xmit_skb, iptunnel_xmit, ip_tunnel_ecn_encap, ip_tunnel_xmit, ip6_tnl_xmit).
 
 import * as H from '../../memory/layout/encap.ts'
-import { DROP_HEADROOM, DROP_INNER_HEADER } from '../../memory/layout/drop.ts'
-import { NETDEV_TX_COUNTER } from '../../memory/layout/netdev.ts'
+import {
+  DROP_HEADROOM,
+  DROP_INNER_HEADER,
+  DROP_LOOP,
+  DROP_PKT_TOO_BIG,
+  DROP_TUNNEL_PROTOCOL,
+} from '../../memory/layout/drop.ts'
+import { NETDEV_F_EXTERNAL, NETDEV_FEATURES, NETDEV_SEQ_OUT, NETDEV_TX_COUNTER } from '../../memory/layout/netdev.ts'
 import { PKT_DATA, PKT_HASH, PKT_HEADROOM, PKT_IIF, PKT_LEN, PKT_PROTO, PKT_TUN } from '../../memory/layout/packet.ts'
 import { PUNT_MTU } from '../../memory/layout/worker.ts'
 import { fold, sumNumber } from './checksum.ts'
-import { flowHash } from './entropy.ts'
-import { BE_IP, BE_IPV6, ETH_LEN, innerProtocol, isPlain, isVlan, macLen, networkProtocol, setNetworkHeader } from './frame.ts'
+import { bareFlowHash, flowHash } from './entropy.ts'
+import { fillErspan } from './erspan.ts'
+import {
+  BE_IP,
+  BE_IPV6,
+  ETH_LEN,
+  innerProtocol,
+  isBare,
+  isPlain,
+  isVlan,
+  macLen,
+  networkHeader,
+  networkProtocol,
+  outerProtocol,
+  setNetworkHeader,
+} from './frame.ts'
 import { transmit } from './output.ts'
 import { count, drop, punt, setModified } from './state.ts'
 import { tracePush } from './trace.ts'
 
-/** Encapsulated. */
-export const PUSH_DONE: i32 = 0
-/** Encapsulated, and larger than the route's MTU. */
-export const PUSH_TOO_BIG: i32 = 1
-/** Not: there is no room in front of the packet. */
-export const PUSH_NO_ROOM: i32 = 2
-/** Not: the packet's own IP header is cut short, and the tunnel looks. */
-export const PUSH_CUT: i32 = 3
+/** An erspan header's place behind a GRE header with a sequence number; version 0 has neither. */
+const ERSPAN_AT: usize = 8
 
 /** IPv4 identification of the packets that this worker makes. */
 let nextId: u32 = 0
@@ -41,17 +55,19 @@ export function takeId(): u32 {
   return nextId++ & 0xffff
 }
 
-/**
- * tos and ttl of the inner packet, tos | ttl << 8; 0 when it is not IP. As the kernel, which looks for them behind one
- * tag only, whatever stands there.
- */
+/** Of tos and ttl: they are an IP header's. */
+const IS_IP: u32 = 0x10000
+
+/** tos and ttl of the IP header at `ip`, tos | ttl << 8 | IS_IP; 0 when there is none. */
+function tosTtlAt(type: u32, ip: usize, end: usize): u32 {
+  if (type == BE_IP) return ip + 20 <= end ? <u32>load<u8>(ip, 1) | (<u32>load<u8>(ip, 8) << 8) | IS_IP : 0
+  if (type != BE_IPV6 || ip + 40 > end) return 0
+  return ((<u32>bswap<u16>(load<u16>(ip)) >> 4) & 255) | (<u32>load<u8>(ip, 7) << 8) | IS_IP
+}
+
+/** Likewise of the inner packet. As the kernel, which looks for them behind one tag only, whatever stands there. */
 function innerTosTtl(pkt: usize, data: usize, len: u32): u32 {
-  const type = networkProtocol(pkt)
-  const at = macLen(data, len)
-  const ip = data + at
-  if (type == BE_IP) return at + 20 <= len ? <u32>load<u8>(ip, 1) | (<u32>load<u8>(ip, 8) << 8) : 0
-  if (type == BE_IPV6 && at + 40 <= len) return ((<u32>bswap<u16>(load<u16>(ip)) >> 4) & 255) | (<u32>load<u8>(ip, 7) << 8)
-  return 0
+  return tosTtlAt(isBare(pkt) ? innerProtocol(pkt) : networkProtocol(pkt), networkHeader(pkt), data + len)
 }
 
 /** skb_vlan_inet_prepare: the same of the IP packet behind all tags. -1: its header is cut short. */
@@ -77,34 +93,112 @@ export function ecnEncapsulate(outer: u32, inner: u32): u32 {
 }
 
 /** Does the inner packet ask for no fragmentation? (vxlan and geneve count every IPv6 packet.) */
-function innerDf(data: usize, len: u32, flags: u32): bool {
-  if (len < 34) return false
-  const type = load<u16>(data, 12)
-  if (type == BE_IP) return (load<u8>(data, 20) & 0x40) != 0
+function innerDf(pkt: usize, end: usize, flags: u32): bool {
+  const type = outerProtocol(pkt)
+  const ip = networkHeader(pkt)
+  if (type == BE_IP) return ip + 20 <= end && (load<u8>(ip, 6) & 0x40) != 0
   return type == BE_IPV6 && (flags & H.HEADER_F_UDP) != 0
 }
 
-/** Pushes the header and writes what depends on the packet. PUSH_*. */
+/** What a tunnel device looks at before it sends. H.PUSH_DONE: it may. `end`: end of the packet. */
+function check(pkt: usize, header: usize, flags: u32, end: usize): i32 {
+  const types = load<u32>(header, H.HEADER_ETHERTYPES)
+  const type = outerProtocol(pkt)
+  if (types != 0 && type != (types & 0xffff) && type != types >>> 16) return H.PUSH_PROTOCOL
+  const ip = networkHeader(pkt)
+  const n = <i32>(end - ip)
+  if ((flags & H.HEADER_F_WHOLE) != 0 && ((type == BE_IP && n < 20) || (type == BE_IPV6 && n < 40))) return H.PUSH_CUT
+  if ((flags & H.HEADER_F_NO_RETURN) != 0 && type == BE_IPV6 && returns(ip, header, flags)) return H.PUSH_LOOP
+  const most = load<u32>(header, H.HEADER_INNER_MTU)
+  if (most == 0 || (flags & H.HEADER_F_IPV6) != 0) return H.PUSH_DONE
+  // tnl_update_pmtu
+  const df = type == BE_IP && (load<u8>(ip, 6) & 0x40) != 0
+  let limit = <i32>most
+  if ((flags & H.HEADER_F_DF_SET) != 0 || (df && (flags & H.HEADER_F_DF_INHERIT) != 0)) {
+    const stripped = load<u32>(header, H.HEADER_STRIP) != 0
+    limit = <i32>(load<u32>(header, H.HEADER_MTU) - load<u32>(header, H.HEADER_LEN) + (stripped ? ETH_LEN : 0))
+  }
+  const refuses = type == BE_IP ? df : type == BE_IPV6 && limit >= 1280
+  const frame = load<usize>(pkt, PKT_DATA)
+  const bytes = <i32>(end - frame) - (isBare(pkt) ? 0 : <i32>ETH_LEN)
+  return refuses && bytes > limit ? H.PUSH_INNER_TOO_BIG : H.PUSH_DONE
+}
+
+/** ip6gre_tnl_addr_conflict: does an IPv6 packet come from where the tunnel goes to? An external one goes to nobody. */
+function returns(ip: usize, header: usize, flags: u32): bool {
+  const size = load<u32>(header, H.HEADER_LEN)
+  const room: u32 = (flags & H.HEADER_F_SMALL) != 0 ? H.HEADER_ROOM_SMALL : H.HEADER_ROOM
+  const to = header + H.HEADER_BYTES + room - size + load<u32>(header, H.HEADER_L3) + 24
+  const external = (load<u32>(load<usize>(header, H.HEADER_DEV), NETDEV_FEATURES) & NETDEV_F_EXTERNAL) != 0
+  const remote = external ? i64x2.splat(0) : v128.load(to)
+  return !v128.any_true(v128.xor(v128.load(ip, 8), remote))
+}
+
+/**
+ * A tagged frame on its way into a device of layer 3: the kernel has taken the Ethernet header away when it finds that the
+ * tag must be in the packet, and puts it where it would be in a frame, twelve bytes in.
+ */
+function tagInside(frame: usize): void {
+  const tag = load<u32>(frame, 12)
+  const at = frame + ETH_LEN
+  memory.copy(at, at + 4, 12)
+  store<u32>(at, tag, 12)
+}
+
+/** What stands in a GRE header of this packet alone: protocol, sequence number, checksum. `t`: the header. */
+function fillGre(header: usize, flags: u32, t: usize, tLen: u32, type: u32): void {
+  if ((flags & H.HEADER_F_INNER_TYPE) != 0) store<u16>(t, <u16>type, 2)
+  if ((flags & H.HEADER_F_SEQ) != 0) {
+    const seq = atomic.add<u32>(load<usize>(header, H.HEADER_DEV) + NETDEV_SEQ_OUT, 1)
+    const bits = load<u8>(t)
+    store<u32>(t + ((bits & 0x80) != 0 ? 4 : 0) + ((bits & 0x20) != 0 ? 4 : 0), bswap<u32>(seq), 4)
+  }
+  if ((flags & H.HEADER_F_CSUM) != 0) store<u16>(t, bswap<u16>(<u16>~sumNumber(t, tLen)), 4)
+}
+
+/** Pushes the header and writes what depends on the packet. H.PUSH_*. */
 export function pushHeader(pkt: usize, header: usize): i32 {
   const flags = load<u32>(header, H.HEADER_FLAGS)
   const size = load<u32>(header, H.HEADER_LEN)
   const frame = load<usize>(pkt, PKT_DATA)
-  const frameLen = load<u32>(pkt, PKT_LEN)
-  const strip = load<u32>(header, H.HEADER_STRIP)
+  let frameLen = load<u32>(pkt, PKT_LEN)
+  const strip = load<u32>(header, H.HEADER_STRIP) == 0 || isBare(pkt) ? 0 : ETH_LEN
   const inner = frame + strip
   const copied: usize = size <= 64 ? 64 : (size + 15) & ~15
-  if (inner - copied < pkt + PKT_HEADROOM) return PUSH_NO_ROOM
+  if (inner - copied < pkt + PKT_HEADROOM) return H.PUSH_NO_ROOM
+  let type: u32 = 0
+  let ipIn: usize = 0
+  let cut = false
+  if ((flags & H.HEADER_F_LOOKS) != 0) {
+    type = outerProtocol(pkt)
+    ipIn = networkHeader(pkt)
+    if ((flags & H.HEADER_F_ERSPAN) != 0) {
+      const most = load<u32>(header, H.HEADER_INNER_MTU) + ETH_LEN
+      cut = frameLen > most
+      if (cut) frameLen = most
+    }
+    const refused = check(pkt, header, flags, frame + frameLen)
+    if (refused != H.PUSH_DONE) return refused
+  }
 
   // What the inner packet says, before its Ethernet header may be overwritten.
   let tosTtl: u32 = 0
-  if (load<u16>(frame, 12) == BE_IP && frameLen >= 34 && isPlain(pkt)) tosTtl = <u32>load<u8>(frame, 15) | (<u32>load<u8>(frame, 22) << 8)
-  else if ((flags & H.HEADER_F_ALL_TAGS) != 0) {
+  if ((flags & H.HEADER_F_LOOKS) != 0) tosTtl = tosTtlAt(type, ipIn, frame + frameLen)
+  else if (load<u16>(frame, 12) == BE_IP && frameLen >= 34 && isPlain(pkt)) {
+    tosTtl = <u32>load<u8>(frame, 15) | (<u32>load<u8>(frame, 22) << 8) | IS_IP
+  } else if ((flags & H.HEADER_F_ALL_TAGS) != 0) {
     const whole = wholeTosTtl(pkt, frame, frameLen)
-    if (whole < 0) return PUSH_CUT
+    if (whole < 0) return H.PUSH_CUT
     tosTtl = whole
-  } else tosTtl = innerTosTtl(pkt, frame, frameLen)
-  const hash = (flags & (H.HEADER_F_UDP | H.HEADER_F_FLOW_LABEL)) != 0 ? flowHash(frame, frameLen) : 0
-  const df = (flags & H.HEADER_F_DF_INHERIT) != 0 && innerDf(frame, frameLen, flags)
+  } else {
+    tosTtl = innerTosTtl(pkt, frame, frameLen)
+  }
+  let hash: u32 = 0
+  if ((flags & (H.HEADER_F_UDP | H.HEADER_F_FLOW_LABEL)) != 0) {
+    hash = isBare(pkt) ? bareFlowHash(frame, frameLen) : flowHash(frame, frameLen)
+  }
+  const df = (flags & H.HEADER_F_DF_INHERIT) != 0 && innerDf(pkt, frame + frameLen, flags)
+  if (strip != 0 && isVlan(type)) tagInside(frame)
 
   const end = header + H.HEADER_BYTES + ((flags & H.HEADER_F_SMALL) != 0 ? H.HEADER_ROOM_SMALL : H.HEADER_ROOM)
   if (size <= 64) {
@@ -127,8 +221,9 @@ export function pushHeader(pkt: usize, header: usize): i32 {
   const tos = (flags & H.HEADER_F_NO_ECN) != 0 ? tos0 : ecnEncapsulate(tos0, tosTtl)
   let ttl: u32 = 0
   if ((flags & H.HEADER_F_TTL_INHERIT) != 0) {
-    ttl = tosTtl >>> 8
-    if (ttl == 0) ttl = load<u32>(header, H.HEADER_TTL)
+    ttl = (tosTtl >>> 8) & 255
+    // GRE takes even a ttl of zero; the others have it for none.
+    if (ttl == 0 && ((flags & H.HEADER_F_GRE) == 0 || (tosTtl & IS_IP) == 0)) ttl = load<u32>(header, H.HEADER_TTL)
   }
   if ((flags & H.HEADER_F_IPV6) == 0) {
     const id = takeId()
@@ -145,7 +240,10 @@ export function pushHeader(pkt: usize, header: usize): i32 {
     if (ttl != 0) store<u8>(ip, <u8>ttl, 7)
     store<u16>(ip, load<u16>(ip) | bswap<u16>(<u16>(tos << 4)))
     store<u16>(ip, bswap<u16>(<u16>(ipLen - 40)), 4)
-    if ((flags & H.HEADER_F_FLOW_LABEL) != 0) {
+    if ((flags & H.HEADER_F_LABEL_INHERIT) != 0 && type == BE_IPV6) {
+      store<u32>(ip, load<u32>(ip) | (load<u32>(ipIn) & 0xffff0f00))
+    }
+    if ((flags & H.HEADER_F_FLOW_LABEL) != 0 && (load<u32>(ip) & 0xffff0f00) == 0) {
       store<u32>(ip, (load<u32>(ip) & 0x0000f0ff) | bswap<u32>((hash ^ (hash >>> 12)) & 0xfffff))
     }
   }
@@ -161,19 +259,31 @@ export function pushHeader(pkt: usize, header: usize): i32 {
       const check = ~fold(load<u32>(header, H.HEADER_PSEUDO_SUM) + tLen + sumNumber(t, tLen)) & 0xffff
       store<u16>(t, check == 0 ? 0xffff : bswap<u16>(<u16>check), 6)
     }
-  } else if ((flags & (H.HEADER_F_GRE | H.HEADER_F_CSUM)) == (H.HEADER_F_GRE | H.HEADER_F_CSUM)) {
-    store<u16>(t, bswap<u16>(<u16>~sumNumber(t, tLen)), 4)
+  } else if ((flags & H.HEADER_F_GRE) != 0) {
+    if ((flags & (H.HEADER_F_ERSPAN | H.HEADER_F_SEQ)) == (H.HEADER_F_ERSPAN | H.HEADER_F_SEQ)) {
+      fillErspan(t + ERSPAN_AT, pkt, inner, frameLen, ipIn, type, cut, (flags & H.HEADER_F_IPV6) != 0)
+    }
+    fillGre(header, flags, t, tLen, type)
   }
   tracePush(pkt, header)
-  return ipLen > load<u32>(header, H.HEADER_MTU) ? PUSH_TOO_BIG : PUSH_DONE
+  return ipLen > load<u32>(header, H.HEADER_MTU) ? H.PUSH_TOO_BIG : H.PUSH_DONE
+}
+
+/** Why a packet was dropped that no header was pushed in front of. */
+function dropOf(pushed: i32): i32 {
+  if (pushed == H.PUSH_CUT) return DROP_INNER_HEADER
+  if (pushed == H.PUSH_PROTOCOL) return DROP_TUNNEL_PROTOCOL
+  if (pushed == H.PUSH_INNER_TOO_BIG) return DROP_PKT_TOO_BIG
+  return pushed == H.PUSH_LOOP ? DROP_LOOP : DROP_HEADROOM
 }
 
 /** The end of a tunnel device's transmission: the header, then the port that it leaves by. Takes the packet. */
 export function sendEncapsulated(pkt: usize, dev: usize, header: usize): void {
   const bytes = load<u32>(pkt, PKT_LEN)
+  const bare = isBare(pkt)
   const pushed = pushHeader(pkt, header)
-  if (pushed >= PUSH_NO_ROOM) {
-    drop(pkt, pushed == PUSH_CUT ? DROP_INNER_HEADER : DROP_HEADROOM)
+  if (pushed >= H.PUSH_NO_ROOM) {
+    drop(pkt, dropOf(pushed))
     return
   }
   // skb_scrub_packet: a packet of the host's own, without tunnel metadata.
@@ -183,8 +293,8 @@ export function sendEncapsulated(pkt: usize, dev: usize, header: usize): void {
   setNetworkHeader(pkt, 0)
   store<u16>(pkt, 0, PKT_PROTO)
   setModified(true)
-  count(load<u32>(dev, NETDEV_TX_COUNTER), bytes - ETH_LEN)
+  count(load<u32>(dev, NETDEV_TX_COUNTER), bare ? bytes : bytes - ETH_LEN)
   const out = load<usize>(header, H.HEADER_OUT_DEV)
-  if (pushed == PUSH_TOO_BIG) punt(pkt, out, PUNT_MTU, header)
+  if (pushed == H.PUSH_TOO_BIG) punt(pkt, out, PUNT_MTU, header)
   else transmit(pkt, out)
 }

@@ -28,6 +28,7 @@ import {
   NETDEV_RX_COUNTER,
   NETDEV_TP_NEXT,
   NETDEV_TUN,
+  TP_PROTO,
 } from '../../memory/layout/netdev.ts'
 import {
   PKT_DATA,
@@ -62,6 +63,13 @@ export function takesFamily(dev: usize, family: u32): bool {
 /** First tunnel device that listens on the port (as loaded) over this family, 0 when none does. */
 export function tunnelPort(port: u32, family: u32): usize {
   return open(load<usize>(load<usize>(SUPER_UDP_PORTS) + ((<usize>port) << 2)), family)
+}
+
+/** First tunnel device that takes packets of an IP protocol of its own, 0 when none does. */
+// @ts-ignore: decorator
+@inline
+export function protocolTunnel(ipProto: u32): usize {
+  return load<usize>(load<usize>(SUPER_UDP_PORTS) + ((<usize>(TP_PROTO + ipProto)) << 2))
 }
 
 /** The next one behind `dev`. */

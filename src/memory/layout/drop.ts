@@ -57,4 +57,9 @@ export const DROP_NEIGH_TABLE_FULL = 44
 export const DROP_IP_OPTIONS = 45
 /** Too many datagrams wait for their fragments. */
 export const DROP_FRAG_MEMORY = 46
+/** A GRE checksum that is wrong is DROP_TUNNEL_HEADER; this is one where the device wants none, or the other way round. */
+export const DROP_TUNNEL_CSUM = 47
+export const DROP_TUNNEL_SEQ = 48
+/** Sent into a tunnel device of another protocol (bareudp). */
+export const DROP_TUNNEL_PROTOCOL = 49
 export const DROP_MAX = 96

@@ -37,13 +37,19 @@ export const HEADER_PSEUDO_SUM = 36
 /** UDP source port range: min, number of ports. */
 export const HEADER_PORT_MIN = 40
 export const HEADER_PORT_COUNT = 44
+/** In the place of the ports, for GRE: the tunnel device (address), whose sequence numbers they are. */
+export const HEADER_DEV = 40
 /** Retirement checks: flows that use it are under RCU; refs must be 0. */
 export const HEADER_ENTRY = 48
 /** Bytes to strip from the front of the inner frame first (14 for L3 tunnels). */
 export const HEADER_STRIP = 52
 /** EtherType that an inner frame must have, as on the wire and loaded little-endian (0: any); in the high half another one that will do. Others are dropped. */
 export const HEADER_ETHERTYPES = 56
-/** Inner IPv4 packets with DF, and IPv6 packets when this is 1280 or more, that are longer (from the IP header on) are not sent but answered with ICMP (gretap, gre); 0: no limit. */
+/**
+ * MTU of the tunnel device, 0: it does not look (HEADER_F_ERSPAN: longer frames are cut). Inner IPv4 packets with DF, and
+ * IPv6 packets where the limit is 1280 or more, that are longer from their IP header on are not sent; where the outer packet
+ * has DF the limit is what HEADER_MTU leaves.
+ */
 export const HEADER_INNER_MTU = 60
 /** Template bytes are right-aligned in HEADER_ROOM bytes from here. */
 export const HEADER_BYTES = 64
@@ -79,3 +85,29 @@ export const HEADER_F_FLOW_LABEL = 2048
 export const HEADER_F_INNER_TYPE = 4096
 /** The inner IP header is looked for behind all VLAN tags, and a packet without a whole one refused (geneve). */
 export const HEADER_F_ALL_TAGS = 8192
+/** The inner packet's own flow label goes out (ip6gre with `flowlabel inherit`). */
+export const HEADER_F_LABEL_INHERIT = 16384
+/** Behind the GRE header stands one of erspan, to be filled in; frames longer than HEADER_INNER_MTU are cut. */
+export const HEADER_F_ERSPAN = 32768
+/** IPv6 packets from the outer destination (none known: from nobody) are refused: they would go round (ip6gre). */
+export const HEADER_F_NO_RETURN = 65536
+/** An inner IP packet whose header is cut short is refused. */
+export const HEADER_F_WHOLE = 131072
+/** The tunnel device looks at the packet before it sends: HEADER_ETHERTYPES, HEADER_INNER_MTU, and what the flags ask. */
+export const HEADER_F_LOOKS = 262144
+
+// ---- what comes of pushing a header
+/** Encapsulated. */
+export const PUSH_DONE = 0
+/** Encapsulated, and larger than the route's MTU. */
+export const PUSH_TOO_BIG = 1
+/** Not, and the packet is as it was: there is no room in front of it. */
+export const PUSH_NO_ROOM = 2
+/** Its own IP header is cut short, and the tunnel looks. */
+export const PUSH_CUT = 3
+/** It is of a protocol that the tunnel does not carry. */
+export const PUSH_PROTOCOL = 4
+/** It may not be cut, and is larger than the tunnel takes. */
+export const PUSH_INNER_TOO_BIG = 5
+/** It would come back through the tunnel. */
+export const PUSH_LOOP = 6

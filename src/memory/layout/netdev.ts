@@ -19,11 +19,14 @@ export const NETDEV_FEATURES = 32
 /** Tunnel metadata and encap entry of a tunnel device with a fixed remote. @rcu rtnl */
 export const NETDEV_TUN = 36
 export const NETDEV_ENCAP = 40
-/** UDP port of a tunnel device (be16 as a little-endian number). @constant */
+/**
+ * Where packets for a tunnel device arrive, 0 nowhere: a UDP port (be16 as a little-endian number), or TP_PROTO and an IP
+ * protocol. @constant
+ */
 export const NETDEV_TP_DST = 44
 /** VNI of a classic tunnel device. @constant */
 export const NETDEV_VNI = 48
-/** Next tunnel device on the same UDP port. @rcu rtnl */
+/** Next tunnel device of the same NETDEV_TP_DST. @rcu rtnl */
 export const NETDEV_TP_NEXT = 52
 /** Qdisc: QDISC_NONE, QDISC_CLSACT, QDISC_INGRESS. @rcu rtnl */
 export const NETDEV_QDISC = 56
@@ -36,8 +39,13 @@ export const NETDEV_TX_COUNTER = 68
 export const NETDEV_NAME = 80
 /** 96 bytes that belong to the kind (parameters of a tunnel device for `ip -d link show`). @under rtnl */
 export const NETDEV_PRIV = 96
+/** Sequence number of the next packet that is sent, and the least that is received next, 0 any (GRE). @atomic */
+export const NETDEV_SEQ_OUT = 192
+export const NETDEV_SEQ_IN = 196
 export const NETDEV_SIZE = 256
 export const NETDEV_MAX = 4096
+/** In NETDEV_TP_DST, and in the list that it is the index of: IP protocols stand behind the UDP ports. */
+export const TP_PROTO = 65536
 
 export const NETDEV_KIND_NONE = 0
 export const NETDEV_KIND_PORT = 1
@@ -54,6 +62,7 @@ export const NETDEV_KIND_ERSPAN = 11
 export const NETDEV_KIND_IP6ERSPAN = 12
 export const NETDEV_KIND_IPIP = 13
 export const NETDEV_KIND_SIT = 14
+export const NETDEV_KIND_IP6TNL = 15
 
 export const IFF_UP = 1
 export const IFF_BROADCAST = 2

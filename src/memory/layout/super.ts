@@ -11,7 +11,10 @@ export const SUPER_WORKERS = 16
 export const SUPER_WORKER = 20
 /** Device table. */
 export const SUPER_NETDEVS = 24
-/** 65536 words: address of the first tunnel device on a UDP port, index = be16 port loaded little-endian. */
+/**
+ * Address of the first tunnel device by NETDEV_TP_DST: 65536 words of UDP ports (be16 loaded little-endian), 256 of IP
+ * protocols.
+ */
 export const SUPER_UDP_PORTS = 28
 /** Local addresses (LOCAL_*), republished whole. @rcu rtnl */
 export const SUPER_LOCAL = 32
