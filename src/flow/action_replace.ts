@@ -40,12 +40,13 @@ import { assertHeld } from '../sync/mutex.ts'
 import * as Refcount from '../sync/refcount.ts'
 import { forEachUserLocked } from './action_stats.ts'
 import { freeAction, kindOf, lockKind, unlockKind } from './action_table.ts'
-import { unpack } from './classifier.ts'
+import { isU32, unpack } from './classifier.ts'
 import { ACTIONS_MAX } from './compile.ts'
 import { bumpGeneration, type FlowContext } from './context.ts'
 import { actionOf, failFlow, finishFlow, makeFlow, putFlow } from './flow.ts'
-import { DONE, type Joined, join, STALE } from './flow_table.ts'
+import { DONE, type Joined, join, joinNode, STALE } from './flow_table.ts'
 import { matchScratch, pack } from './match_scratch.ts'
+import { repointNode } from './u32.ts'
 
 const scratch = matchScratch()
 const acts = new Int32Array(ACTIONS_MAX)
@@ -105,7 +106,12 @@ function tryRemake(c: FlowContext, flow: number): Joined {
   const fresh = makeFlow(c, scratch, acts, n, direction, clsFlags, m[(flow + FLOW_CLASSID) >> 2])
   let joined: Joined
   try {
-    joined = join(a, m[(flow + FLOW_PRIO) >> 2], fresh, scratch, m[(flow + FLOW_HANDLE) >> 2] >>> 0, flow)
+    const prio = m[(flow + FLOW_PRIO) >> 2]
+    const handle = m[(flow + FLOW_HANDLE) >> 2] >>> 0
+    if (isU32(m, prio)) {
+      joined = joinNode(a, prio, fresh, handle, flow)
+      if (joined === DONE) repointNode(m, flow, fresh)
+    } else joined = join(a, prio, fresh, scratch, handle, flow)
   } catch (e) {
     failFlow(a, fresh, e)
     throw e

@@ -76,12 +76,11 @@ export function newChain(c: FlowContext, d: DataView): void {
 function makeTemplate(c: FlowContext, d: DataView): number {
   if (tca[Tcm.TCA_KIND] === 0) return 0
   const kind = classifierAt(d, tca[Tcm.TCA_KIND])
-  if (kind === undefined) throw new NetlinkError(ENOENT, 'TC classifier not found')
   if (kind !== flower) {
     throw new NetlinkError(EOPNOTSUPP, 'Chain templates are not supported with specified classifier')
   }
   if (tca[Tcm.TCA_OPTIONS] === 0) throw new NetlinkError(EINVAL)
-  flower.parse(c, d, tca[Tcm.TCA_OPTIONS], optionsEnd(d), scratch)
+  flower.parse(c, d, tca[Tcm.TCA_OPTIONS], optionsEnd(d), scratch, { prio: 0, handle: 0, old: 0 })
   const { m } = c.a
   const template = alloc(c.a, TEMPLATE_SIZE, TAG_TEMPLATE)
   for (let i = 0; i < KEY_SIZE_OPTS >> 2; i++) {

@@ -1,7 +1,10 @@
-// The kinds of filters: flower, and matchall, which is a flow that looks at nothing (cls_flower.c, cls_matchall.c).
+// The kinds of filters: flower, matchall, which is a flow that looks at nothing, fw, which looks at the mark (fw.ts), and
+// u32, whose filters are nodes of a tree (u32.ts). cls_flower.c, cls_matchall.c, cls_fw.c, cls_u32.c.
 //
 // A prio is of one kind. What differs between kinds is the content of TCA_OPTIONS: what a filter matches, and the
-// attributes beside the actions. To the tables and the datapath all flows are alike.
+// attributes beside the actions. To the tables and the datapath all flows are alike, but for those of u32.
+//
+// The kinds that a kernel has besides are refused by name.
 
 import { flowKey, flowKeyAttributes } from '../match/index.ts'
 import { type KeyDevices, type KeyExtra, keyExtra } from '../match/match.ts'
@@ -23,15 +26,21 @@ import {
   PRIO_KIND,
   PRIO_KIND_FLOWER,
   PRIO_KIND_MATCHALL,
+  PRIO_KIND_U32,
 } from '../memory/layout/flow.ts'
 import { NETDEV_IFINDEX } from '../memory/layout/netdev.ts'
 import { netdevByName, netdevName, netdevSlot } from '../net/netdev.ts'
 import { type Builder, parseAttrs } from '../wire/netlink.ts'
+import { EINVAL, ENOENT, EOPNOTSUPP, NetlinkError } from '../wire/netlink_error.ts'
 import * as Flower from '../wire/tca_flower.ts'
 import * as Matchall from '../wire/tca_matchall.ts'
+import { TCA_U32_ACT } from '../wire/tca_u32.ts'
 import { isString } from './action_message.ts'
 import type { FlowContext } from './context.ts'
+import { fw } from './fw.ts'
 import { clearScratch, type MatchScratch, matchScratch, pack } from './match_scratch.ts'
+import { putU32, putU32Tail } from './u32_message.ts'
+import { knodeOf } from './u32_node.ts'
 
 /** What a filter's options say beside the match. */
 export interface Options {
@@ -42,19 +51,38 @@ export interface Options {
   act: number
 }
 
+/** Which filter the options are for. */
+export interface For {
+  readonly prio: number
+  /** tcm_handle. */
+  readonly handle: number
+  /** The flow that has the handle already, 0 when there is none. */
+  readonly old: number
+}
+
 export interface Classifier {
   readonly name: string
   /** As PRIO_KIND. */
   readonly kind: number
   /** A prio has one filter. */
   readonly single: boolean
+  /** Its changes run under rtnl. */
+  readonly rtnl: boolean
   /** Attribute of the actions in TCA_OPTIONS. */
   readonly act: number
-  /** Reads the options in [o, end): the match into the scratch, packed. The result is valid until the next call. */
-  parse(c: FlowContext, d: DataView, o: number, end: number, s: MatchScratch): Options
-  /** Writes what stands before the actions. */
-  put(c: FlowContext, b: Builder, flow: number, terse: boolean): void
+  /**
+   * Reads the options in [o, end), both 0 without: the match into the scratch, packed. The result is valid until the
+   * next call.
+   */
+  parse(c: FlowContext, d: DataView, o: number, end: number, s: MatchScratch, at: For): Options
+  /** Has the flow options to show? */
+  shows(m: Int32Array, flow: number): boolean
+  /** Writes what stands before the actions, and what stands behind them. */
+  put(c: FlowContext, b: Builder, flow: number, terse: boolean, prio: number): void
+  putTail?(c: FlowContext, b: Builder, flow: number): void
 }
+
+const always = (): boolean => true
 
 const options: Options = { flags: 0, classid: 0, act: 0 }
 const shown = matchScratch()
@@ -63,9 +91,12 @@ export const flower: Classifier = {
   name: 'flower',
   kind: PRIO_KIND_FLOWER,
   single: false,
+  rtnl: false,
   act: Flower.TCA_FLOWER_ACT,
+  shows: always,
 
   parse(c, d, o, end, s) {
+    if (o === 0) throw new NetlinkError(EINVAL)
     const extra = extraOf(c)
     flowKey(d, o, end, s.key, s.mask, extra)
     s.rangeSrc = extra.srcPortMax === 0 ? 0 : extra.srcPortMin | (extra.srcPortMax << 16)
@@ -97,9 +128,12 @@ const matchall: Classifier = {
   name: 'matchall',
   kind: PRIO_KIND_MATCHALL,
   single: true,
+  rtnl: false,
   act: Matchall.TCA_MATCHALL_ACT,
+  shows: always,
 
   parse(_, d, o, end, s) {
+    if (o === 0) throw new NetlinkError(EINVAL)
     parseAttrs(d, o, end, attrs, Matchall.TCA_MATCHALL_MAX)
     const u32 = (type: number): number => (attrs[type] === 0 ? 0 : d.getUint32(attrs[type], true))
     clearScratch(s)
@@ -119,17 +153,51 @@ const matchall: Classifier = {
   },
 }
 
-const classifiers: readonly Classifier[] = [flower, matchall]
+/** Requests about u32 go to u32.ts; this says what its messages and its prios have in common with the others. */
+const u32: Classifier = {
+  name: 'u32',
+  kind: PRIO_KIND_U32,
+  single: false,
+  rtnl: true,
+  act: TCA_U32_ACT,
+  shows: always,
 
-/** The kind that TCA_KIND names, undefined when there is none. */
-export function classifierAt(d: DataView, payload: number): Classifier | undefined {
-  for (const k of classifiers) if (isString(d, payload, k.name)) return k
-  return undefined
+  parse() {
+    throw new Error('u32: its requests are made in u32.ts')
+  },
+
+  put(c, b, flow) {
+    putU32(c, b, { hnode: 0, knode: knodeOf(c.a.m, flow) })
+  },
+
+  putTail(c, b, flow) {
+    putU32Tail(c, b, knodeOf(c.a.m, flow))
+  },
+}
+
+const byKind = (): readonly Classifier[] => [flower, matchall, u32, fw]
+
+/** Kinds of Linux 6.1 that are not here. */
+const OTHERS = ['basic', 'bpf', 'cgroup', 'flow', 'route', 'rsvp', 'rsvp6', 'tcindex']
+
+/** The kind that TCA_KIND names. Refuses those that a kernel has by name, and all others as a kernel does. */
+export function classifierAt(d: DataView, payload: number): Classifier {
+  for (const k of byKind()) if (isString(d, payload, k.name)) return k
+  for (const name of OTHERS) {
+    if (isString(d, payload, name)) {
+      throw new NetlinkError(EOPNOTSUPP, `flowerbed: filters of kind ${name} are not supported`)
+    }
+  }
+  throw new NetlinkError(ENOENT, 'TC classifier not found')
 }
 
 /** The kind of a prio. */
-export const classifierOf = (m: Int32Array, prio: number): Classifier =>
-  m[(prio + PRIO_KIND) >> 2] === PRIO_KIND_FLOWER ? flower : matchall
+export const classifierOf = (m: Int32Array, prio: number): Classifier => {
+  const kind = m[(prio + PRIO_KIND) >> 2]
+  return kind === PRIO_KIND_FLOWER ? flower : byKind()[kind - 1]
+}
+
+export const isU32 = (m: Int32Array, prio: number): boolean => m[(prio + PRIO_KIND) >> 2] === PRIO_KIND_U32
 
 /** Devices of the arena for `indev`. */
 const keyDevices = (a: Arena): KeyDevices => ({

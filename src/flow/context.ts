@@ -36,11 +36,16 @@ export interface FlowContext extends FlowOptions {
 const STATE_COOKIES = 0
 /** Shared blocks, linked by BLOCK_NEXT. @under rtnl */
 const STATE_BLOCKS = 4
+/** What the u32 prios of a qdisc share, linked by COMMON_NEXT. @under rtnl */
+const STATE_U32 = 8
 const STATE_SIZE = 64
 
 const stateOf = (a: Arena): number => a.m[(SUPER_PARTS + SUPER_PART_FLOW) >> 2]
 /** Word of the first shared block. */
 export const sharedBlocks = (a: Arena): number => (stateOf(a) + STATE_BLOCKS) >> 2
+
+/** Word of the first qdisc's tables of u32 filters. */
+export const u32Commons = (a: Arena): number => (stateOf(a) + STATE_U32) >> 2
 
 /** Makes the shared state. Once for an arena, by the thread that makes the switch. */
 export function flowInit(a: Arena): void {

@@ -13,15 +13,18 @@ import * as Tcm from '../wire/tcm.ts'
 import { initActions, isString } from './action_message.ts'
 import { type ChainEvents, findChain, getChain, putChain } from './chain.ts'
 import { chainEvents } from './chain_message.ts'
-import { classifierAt, classifierOf, flower } from './classifier.ts'
+import { classifierAt, classifierOf, flower, isU32 } from './classifier.ts'
 import { ACTIONS_MAX } from './compile.ts'
 import { bumpGeneration, type FlowContext } from './context.ts'
-import { fillFilter } from './filter_message.ts'
+import { fillFilter, fillU32 } from './filter_message.ts'
 import { failFlow, finishFlow, makeFlow, putFlow } from './flow.ts'
-import { DONE, type Joined, join, takeFlow } from './flow_table.ts'
+import { AGAIN, DONE, type Joined, join, takeFlow } from './flow_table.ts'
 import { matchScratch } from './match_scratch.ts'
 import { addPrio, findPrio, notFound, putPrio, unlinkEmptyPrio } from './prio.ts'
+import { withRtnl } from './rtnl.ts'
 import { isTold, optionsEnd, parseRequest, parseTcm, type Request, replyTo, tca, tell } from './tcm_request.ts'
+import { u32Change, u32Get } from './u32.ts'
+import { destroyPrio, initPrio } from './u32_node.ts'
 
 const scratch = matchScratch()
 const acts = new Int32Array(ACTIONS_MAX)
@@ -43,10 +46,21 @@ export function newFilter(c: FlowContext, d: DataView, reply: (m: Uint8Array) =>
     throw new NetlinkError(ENOENT, 'Invalid filter command with priority of zero')
   }
   const r = parseRequest(c, d)
+  // A request that names no kind may be about one that needs it.
+  if (tca[Tcm.TCA_KIND] === 0 || classifierAt(d, tca[Tcm.TCA_KIND]).rtnl) {
+    withRtnl(c.a, () => change(c, d, r, create, reply))
+  } else change(c, d, r, create, reply)
+}
+
+function change(c: FlowContext, d: DataView, r: Request, create: boolean, reply: (m: Uint8Array) => void): void {
   const told = isTold(c, r.flags)
   const events = chainEvents(c)
   for (let done = false; !done; ) {
     const { prio, made } = takePrio(c, r, create, events)
+    if (isU32(c.a.m, prio)) {
+      done = changeU32(c, r, prio, made, create, events, told ? reply : undefined)
+      continue
+    }
     let flow = 0
     let old = 0
     try {
@@ -55,7 +69,7 @@ export function newFilter(c: FlowContext, d: DataView, reply: (m: Uint8Array) =>
       if (old === 0 && !create) throw needCreate()
       if (old !== 0 && (r.flags & NLM_F_EXCL) !== 0) throw new NetlinkError(EEXIST, 'Filter already exists')
       checkTemplateKind(c.a.m, prio)
-      flow = parseFlow(c, r, prio)
+      flow = parseFlow(c, r, prio, old)
       if (told) Refcount.get(c.a.m, (flow + FLOW_REFCNT) >> 2)
       done = enter(c, r, prio, flow, old) === DONE
       if (!done) {
@@ -63,12 +77,12 @@ export function newFilter(c: FlowContext, d: DataView, reply: (m: Uint8Array) =>
         // and the event worker may be waiting for this flow with encap_tbl held.
         failFlow(c.a, flow)
         if (told) putFlow(c.a, flow)
-        if (made && unlinkEmptyPrio(c.a.m, prio)) putPrio(c.a, prio, events)
+        if (made) removeIfEmpty(c, prio, events)
       }
     } catch (e) {
       if (flow !== 0) failFlow(c.a, flow, e)
       if (flow !== 0 && told) putFlow(c.a, flow)
-      if (made && unlinkEmptyPrio(c.a.m, prio)) putPrio(c.a, prio, events)
+      if (made) removeIfEmpty(c, prio, events)
       throw e
     } finally {
       if (old !== 0) putFlow(c.a, old)
@@ -78,6 +92,48 @@ export function newFilter(c: FlowContext, d: DataView, reply: (m: Uint8Array) =>
       tell(c, r.flags, reply, builder.end())
       putFlow(c.a, flow)
     }
+  }
+}
+
+/** Takes a prio that has no filter off its chain. */
+export function removeIfEmpty(c: FlowContext, prio: number, events: ChainEvents): void {
+  if (unlinkEmptyPrio(c.a.m, prio)) freePrio(c, prio, events)
+}
+
+/** The end of a prio that is off its chain and that its flows have left. */
+export function freePrio(c: FlowContext, prio: number, events: ChainEvents): void {
+  if (isU32(c.a.m, prio)) withRtnl(c.a, () => destroyPrio(c.a, prio))
+  putPrio(c.a, prio, events)
+}
+
+/** As `change` for a prio of u32, under rtnl. False: look again. */
+function changeU32(
+  c: FlowContext,
+  r: Request,
+  prio: number,
+  made: boolean,
+  create: boolean,
+  events: ChainEvents,
+  reply?: (m: Uint8Array) => void,
+): boolean {
+  try {
+    if (made) initPrio(c.a, prio)
+    checkKind(c, r.d, prio)
+    const there = u32Get(c, prio, r.handle)
+    const found = there.hnode !== 0 || there.knode !== 0
+    if (!found && !create) throw needCreate()
+    if (found && (r.flags & NLM_F_EXCL) !== 0) throw new NetlinkError(EEXIST, 'Filter already exists')
+    checkTemplateKind(c.a.m, prio)
+    const changed = u32Change(c, r, prio, there)
+    if (changed !== AGAIN && reply !== undefined) {
+      fillU32(c, builder, replyTo(r.d, r.hook, Tcm.RTM_NEWTFILTER), prio, changed)
+      tell(c, r.flags, reply, builder.end())
+    }
+    if (changed === AGAIN && made) removeIfEmpty(c, prio, events)
+    return changed !== AGAIN
+  } catch (e) {
+    if (made) removeIfEmpty(c, prio, events)
+    throw e
   }
 }
 
@@ -95,7 +151,6 @@ function takePrio(c: FlowContext, r: Request, create: boolean, events: ChainEven
   }
   if (!create) throw needCreate()
   const kind = classifierAt(r.d, tca[Tcm.TCA_KIND])
-  if (kind === undefined) throw new NetlinkError(ENOENT, 'TC classifier not found')
   const chain = getChain(a, r.hook.block, r.chainIndex, true, events)
   let made = false
   try {
@@ -108,14 +163,17 @@ function takePrio(c: FlowContext, r: Request, create: boolean, events: ChainEven
 }
 
 /** The flow that the request describes, whole, in no table. */
-function parseFlow(c: FlowContext, r: Request, prio: number): number {
+function parseFlow(c: FlowContext, r: Request, prio: number, old: number): number {
   const { d } = r
   const { m } = c.a
   const kind = classifierOf(m, prio)
   const options = tca[Tcm.TCA_OPTIONS]
-  if (options === 0) throw new NetlinkError(EINVAL)
   if (kind.single && m[(prio + PRIO_NFLOWS) >> 2] > 0) throw new NetlinkError(EEXIST)
-  const { flags, classid, act } = kind.parse(c, d, options, optionsEnd(d), scratch)
+  const { flags, classid, act } = kind.parse(c, d, options, options === 0 ? 0 : optionsEnd(d), scratch, {
+    prio,
+    handle: r.handle,
+    old,
+  })
   if ((flags & ~(SKIP | Tcm.TCA_CLS_FLAGS_VERBOSE)) !== 0 || (flags & SKIP) === SKIP) throw new NetlinkError(EINVAL)
   c.actions.block = r.hook.block
   const n = act === 0 ? 0 : initActions(c, d, act, { bind: true, clsFlags: flags }, acts)
@@ -163,6 +221,8 @@ function enter(c: FlowContext, r: Request, prio: number, flow: number, old: numb
   return joined
 }
 
+export const handleNotFound = (): NetlinkError => new NetlinkError(ENOENT, 'Specified filter handle not found')
+
 /** RTM_GETTFILTER of one filter. */
 export function getFilter(c: FlowContext, d: DataView, reply: (m: Uint8Array) => void): void {
   parseTcm(d)
@@ -173,8 +233,17 @@ export function getFilter(c: FlowContext, d: DataView, reply: (m: Uint8Array) =>
   const prio = findPrio(c.a.m, chain, r.pref, r.protocol)
   if (prio === 0) throw notFound(ENOENT)
   checkKind(c, d, prio)
+  if (isU32(c.a.m, prio)) {
+    withRtnl(c.a, () => {
+      const o = u32Get(c, prio, r.handle)
+      if (o.hnode === 0 && o.knode === 0) throw handleNotFound()
+      fillU32(c, builder, replyTo(d, r.hook, Tcm.RTM_NEWTFILTER), prio, o)
+    })
+    reply(builder.end())
+    return
+  }
   const flow = takeFlow(c.a.m, prio, r.handle)
-  if (flow === 0) throw new NetlinkError(ENOENT, 'Specified filter handle not found')
+  if (flow === 0) throw handleNotFound()
   try {
     fillFilter(c, builder, replyTo(d, r.hook, Tcm.RTM_NEWTFILTER), prio, flow)
     reply(builder.end())

@@ -8,13 +8,16 @@ import { ENOENT, NetlinkError } from '../wire/netlink_error.ts'
 import * as Tcm from '../wire/tcm.ts'
 import { type ChainEvents, getChain, putChain } from './chain.ts'
 import { chainEvents } from './chain_message.ts'
+import { isU32 } from './classifier.ts'
 import { bumpGeneration, type FlowContext } from './context.ts'
-import { checkKind } from './filter.ts'
-import { fillFilter, type Reply } from './filter_message.ts'
+import { checkKind, freePrio, handleNotFound, removeIfEmpty } from './filter.ts'
+import { fillFilter, fillU32, type Reply } from './filter_message.ts'
 import { putFlow } from './flow.ts'
 import { leave, leaveAll, takeFlow } from './flow_table.ts'
-import { findPrio, nextPrio, notFound, putPrio, unlinkEmptyPrio, unlinkPrio } from './prio.ts'
+import { findPrio, nextPrio, notFound, unlinkPrio } from './prio.ts'
+import { withRtnl } from './rtnl.ts'
 import { isTold, parseRequest, parseTcm, type Request, replyTo, tca, tell } from './tcm_request.ts'
+import { u32Delete, u32Get, u32IsLast } from './u32.ts'
 
 const builder = new Builder(8192)
 const left = { flows: 0 }
@@ -62,13 +65,17 @@ function delPrio(c: FlowContext, r: Request, prio: number, events: ChainEvents, 
 /** The end of a prio that is off its chain. */
 function emptyPrio(c: FlowContext, prio: number, events: ChainEvents): void {
   leaveAll(c.a, prio, (flow) => putFlow(c.a, flow))
-  putPrio(c.a, prio, events)
+  freePrio(c, prio, events)
 }
 
 function delOne(c: FlowContext, r: Request, prio: number, events: ChainEvents, reply: (m: Uint8Array) => void): void {
   const { a } = c
+  if (isU32(a.m, prio)) {
+    withRtnl(a, () => delNode(c, r, prio, events, reply))
+    return
+  }
   const flow = takeFlow(a.m, prio, r.handle)
-  if (flow === 0) throw new NetlinkError(ENOENT, 'Specified filter handle not found')
+  if (flow === 0) throw handleNotFound()
   let message: Uint8Array | undefined
   if (isTold(c, r.flags)) {
     fillFilter(c, builder, replyTo(r.d, r.hook, Tcm.RTM_DELTFILTER), prio, flow)
@@ -81,7 +88,22 @@ function delOne(c: FlowContext, r: Request, prio: number, events: ChainEvents, r
   putFlow(a, flow)
   if (!mine) throw new NetlinkError(ENOENT)
   if (message !== undefined) tell(c, r.flags, reply, message)
-  if (last && unlinkEmptyPrio(a.m, prio)) putPrio(a, prio, events)
+  if (last) removeIfEmpty(c, prio, events)
+}
+
+/** A table or a node of u32, under rtnl. */
+function delNode(c: FlowContext, r: Request, prio: number, events: ChainEvents, reply: (m: Uint8Array) => void): void {
+  const o = u32Get(c, prio, r.handle)
+  if (o.hnode === 0 && o.knode === 0) throw handleNotFound()
+  const told = isTold(c, r.flags)
+  if (told) fillU32(c, builder, replyTo(r.d, r.hook, Tcm.RTM_DELTFILTER), prio, o)
+  const message = told ? builder.end() : undefined
+  u32Delete(c, o, (flow) => {
+    if (leave(c.a, flow, left)) putFlow(c.a, flow)
+  })
+  bumpGeneration(c.a)
+  if (message !== undefined) tell(c, r.flags, reply, message)
+  if (u32IsLast(c, prio)) removeIfEmpty(c, prio, events)
 }
 
 /** Deletes all filters of a chain, which the caller holds. */

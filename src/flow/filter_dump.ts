@@ -9,13 +9,16 @@ import { Builder, msgPid, msgSeq, NLM_F_MULTI } from '../wire/netlink.ts'
 import * as Tcm from '../wire/tcm.ts'
 import { nextChain } from './chain.ts'
 import { chainEvents } from './chain_message.ts'
+import { isU32 } from './classifier.ts'
 import { type FlowContext, pause } from './context.ts'
-import { fillFilter, type Reply } from './filter_message.ts'
+import { fillFilter, fillU32, type Reply } from './filter_message.ts'
 import { putFlow } from './flow.ts'
 import { takeFlows } from './flow_table.ts'
 import { findHookForDump } from './hook.ts'
 import { nextPrio } from './prio.ts'
+import { withRtnl } from './rtnl.ts'
 import { parseTcm, tca } from './tcm_request.ts'
+import { u32Walk } from './u32.ts'
 
 const BATCH = 64
 const batch = new Int32Array(BATCH)
@@ -72,6 +75,15 @@ function dumpPrio(c: FlowContext, prio: number, header: Reply, terse: boolean, r
   const { a } = c
   fillFilter(c, builder, header, prio, 0)
   reply(builder.end())
+  if (isU32(a.m, prio)) {
+    withRtnl(a, () =>
+      u32Walk(c, prio, (o) => {
+        fillU32(c, builder, header, prio, o)
+        reply(builder.end())
+      }),
+    )
+    return
+  }
   for (let handle = 0; ; ) {
     const n = takeFlows(a.m, prio, handle, batch)
     for (let i = 0; i < n; i++) {

@@ -13,8 +13,11 @@ import {
   FLOW_MASK,
   FLOW_PRIO,
   FLOW_REFCNT,
+  MASK_FLAGS,
   MASK_NFLOWS,
+  MASK_U32,
   PRIO_CHAIN,
+  PRIO_FIRST_MASK,
   PRIO_NFLOWS,
 } from '../memory/layout/flow.ts'
 import { and, load, or } from '../sync/atomic.ts'
@@ -148,6 +151,32 @@ function markGone(m: Int32Array, flow: number): void {
   and(m, (flow + FLOW_FLAGS) >> 2, ~FLOW_F_OFFLOADED)
 }
 
+/**
+ * As join for a flow that hangs on a node of u32: it gets the handle, or takes the place of `old`. The caller links the
+ * node.
+ */
+export function joinNode(a: Arena, prio: number, flow: number, handle: number, old: number): Joined {
+  const { m } = a
+  lockPrio(m, prio)
+  try {
+    if (isDeleted(m, prio)) return AGAIN
+    m[(flow + FLOW_MASK) >> 2] = m[(prio + PRIO_FIRST_MASK) >> 2]
+    m[(flow + FLOW_PRIO) >> 2] = prio
+    m[(flow + FLOW_HANDLE) >> 2] = handle
+    if (!offload(m, flow)) return STALE
+    if (old === 0) {
+      idrInsert(a, handlesOf(prio), handle, flow)
+      m[(prio + PRIO_NFLOWS) >> 2]++
+    } else {
+      markGone(m, old)
+      idrReplace(m, handlesOf(prio), handle, flow)
+    }
+    return DONE
+  } finally {
+    unlockPrio(m, prio)
+  }
+}
+
 /** The flow of that handle with a reference, 0 when there is none. */
 export function takeFlow(m: Int32Array, prio: number, handle: number): number {
   lockPrio(m, prio)
@@ -171,7 +200,7 @@ export function leave(a: Arena, flow: number, left: { flows: number }): boolean 
   if (mine) {
     and(m, (flow + FLOW_FLAGS) >> 2, ~FLOW_F_OFFLOADED)
     idrRemove(a, handlesOf(prio), m[(flow + FLOW_HANDLE) >> 2] >>> 0)
-    if (!isDeleted(m, prio)) {
+    if (!isDeleted(m, prio) && (m[(mask + MASK_FLAGS) >> 2] & MASK_U32) === 0) {
       tableRemove(a, mask, flow)
       empty = m[(mask + MASK_NFLOWS) >> 2] === 0
     }

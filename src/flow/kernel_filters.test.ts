@@ -13,7 +13,7 @@ const cases = existsSync(data)
 const slice = existsSync(data) ? readFileSync(`${data}slice-replay.txt`, 'utf8').split('\n').filter(Boolean) : []
 
 /** What time and packets change; after a refused command also the index, as the kernel frees late. */
-const COUNTED = ['installed', 'last_used', 'first_used', 'stats']
+const COUNTED = ['installed', 'last_used', 'first_used', 'stats', 'rule_hit', 'success']
 const strip = (v: unknown, fields: string[]): unknown => {
   if (Array.isArray(v)) return v.map((x) => strip(x, fields))
   if (v === null || typeof v !== 'object') return v
@@ -44,6 +44,7 @@ test.skipIf(cases.length === 0).for(cases)('%s', (name, { skip }) => {
   }
   const expected = JSON.parse(readFileSync(`${data}expected/${name}/filters.json`, 'utf8'))
   for (const [hook, filters] of Object.entries(expected)) {
+    if (!Array.isArray(filters)) continue // tc 6.1 printed no JSON there
     const [dev, way] = hook.split('-')
     const line = dev === 'block' ? `tc filter show block ${way}` : `tc filter show dev ${dev} ${way}`
     expect(strip(w.json(line), fields), hook).toEqual(strip(filters, fields))

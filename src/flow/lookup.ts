@@ -1,6 +1,8 @@
 // The lookup of a packet's flow, slow and obvious, over the structs that the datapath reads: for tests, for `trace`, and
 // as the oracle that the chip is compared with (tcf_classify, fl_classify, fl_lookup).
 //
+// Filters of u32 look at the packet's bytes, which are not in its key: their masks are passed over.
+//
 // Masks in the order of the chain's list; of each, the flow whose key is the packet's under the mask. A mask of another
 // protocol is passed over. Runs inside an RCU section; touches no counter, executes no action.
 
@@ -25,6 +27,7 @@ import {
   MASK_RANGE_DST,
   MASK_RANGE_SRC,
   MASK_TABLE,
+  MASK_U32,
   MASK_WORDS,
   TABLE_CELLS,
   TABLE_MASK,
@@ -92,6 +95,7 @@ export function lookupInChain(a: Arena, chain: number, protocol: number, key: In
   for (; mask !== 0; mask = deref(m, (mask + MASK_NEXT) >> 2)) {
     const proto = m[(mask + MASK_PROTO) >> 2]
     if (proto !== protocol && proto !== ETH_P_ALL) continue
+    if ((m[(mask + MASK_FLAGS) >> 2] & MASK_U32) !== 0) continue
     const flow = lookupInMask(m, mask, key)
     if (flow !== 0) return flow
   }

@@ -18,10 +18,7 @@ import {
   QDISC_NONE,
 } from '../memory/layout/netdev.ts'
 import { netdevByIndex, nextNetdev } from '../net/netdev.ts'
-import { rtnlWord } from '../net/request.ts'
 import { store } from '../sync/atomic.ts'
-import { RTNL } from '../sync/lock_order.ts'
-import { isHeld, lock, unlock } from '../sync/mutex.ts'
 import { publish } from '../sync/rcu.ts'
 import {
   attrString,
@@ -50,17 +47,6 @@ const INGRESS_PARENT = 0xfffffff2
 const EGRESS_PARENT = 0xfffffff3
 
 const builder = new Builder(1024)
-
-/** Runs `f` holding rtnl. */
-export function withRtnl<T>(a: Arena, f: () => T): T {
-  if (isHeld(RTNL)) return f()
-  lock(a.m, rtnlWord, RTNL)
-  try {
-    return f()
-  } finally {
-    unlock(a.m, rtnlWord, RTNL)
-  }
-}
 
 const kindName = (qdisc: number): string => (qdisc === QDISC_CLSACT ? 'clsact' : 'ingress')
 

@@ -17,7 +17,8 @@ import { beginReading, endReading, type FlowContext } from './context.ts'
 import { getFilter, newFilter } from './filter.ts'
 import { delFilter } from './filter_delete.ts'
 import { dumpFilters } from './filter_dump.ts'
-import { delQdisc, dumpQdiscs, getQdisc, newQdisc, withRtnl } from './qdisc.ts'
+import { delQdisc, dumpQdiscs, getQdisc, newQdisc } from './qdisc.ts'
+import { withRtnl } from './rtnl.ts'
 
 type Reply = (message: Uint8Array) => void
 type Handler = (c: FlowContext, d: DataView, reply: Reply) => void

@@ -3,8 +3,10 @@
 import { attrLen, type Builder } from '../wire/netlink.ts'
 import type { Args } from './args.ts'
 import { flower } from './flower.ts'
+import { fw } from './fw.ts'
 import { matchall } from './matchall.ts'
 import type { Printer } from './printer.ts'
+import { u32 } from './u32.ts'
 
 export interface Classifier {
   /**
@@ -19,7 +21,7 @@ export interface Classifier {
 /** Where a message's tcm_handle is. */
 export const TCM_HANDLE = 24
 
-const CLASSIFIERS: Readonly<Record<string, Classifier>> = { flower, matchall }
+const CLASSIFIERS: Readonly<Record<string, Classifier>> = { flower, matchall, u32, fw }
 
 /** The reader and printer of a kind; one that refuses words and prints numbers when the kind is unknown. */
 export const classifier = (kind: string): Classifier =>

@@ -56,8 +56,8 @@ export class Printer {
   readonly json: boolean
   readonly stats: number
   readonly details: boolean
+  readonly pretty: boolean
   readonly devices: Devices
-  private readonly pretty: boolean
   private readonly newline: string
   private out = ''
   private depth = 0

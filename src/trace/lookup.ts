@@ -83,6 +83,14 @@ export function explain(
       otherPrio = prio
       continue
     }
+    if ((m[(mask + F.MASK_FLAGS) >> 2] & F.MASK_U32) !== 0) {
+      // Its filters look at the packet itself: what the datapath found is taken for granted.
+      const node = found !== 0 && m[(found + F.FLOW_MASK) >> 2] === mask
+      flow = node ? found : 0
+      const handle = node ? { handle: m[(found + F.FLOW_HANDLE) >> 2] >>> 0 } : {}
+      tries.push({ pref, protocol: name, result: node ? 'match' : 'miss', keyword: 'u32', ...handle })
+      continue
+    }
     flow = lookupInMask(m, mask, words)
     if (flow === 0) tries.push({ pref, protocol: name, result: 'miss', ...miss(m, mask, bytes) })
     else {

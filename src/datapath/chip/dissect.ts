@@ -16,6 +16,7 @@ import {
   PKT_FLAGS,
   PKT_IIF,
   PKT_LEN,
+  PKT_MARK,
   PKT_TUN,
 } from '../../memory/layout/packet.ts'
 import {
@@ -210,7 +211,10 @@ export function dissect(pkt: usize, key: usize, groups: u32): void {
   if ((groups & ~1) != 0) {
     const tun = load<usize>(pkt, PKT_TUN)
     if (tun != 0) tunnelKeys(tun, key, groups)
-    if ((groups & GROUP_MPLS_CT) != 0) store<u16>(key, load<u16>(pkt, PKT_CT_STATE), K.KEY_CT_STATE)
+    if ((groups & GROUP_MPLS_CT) != 0) {
+      store<u16>(key, load<u16>(pkt, PKT_CT_STATE), K.KEY_CT_STATE)
+      store<u32>(key, load<u32>(pkt, PKT_MARK), K.KEY_MARK)
+    }
   }
   const bare = isBare(pkt)
   if (len < <i32>ETH_LEN && !bare) return

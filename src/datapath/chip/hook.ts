@@ -32,6 +32,7 @@ import {
 } from './lookup.ts'
 import { isQuick, quickChunk0, quickChunk1, quickChunk2 } from './quick_key.ts'
 import { addHookDepth, drop, hookDepth, modified, scratch, setModified } from './state.ts'
+import { u32Continue } from './u32.ts'
 import { isTracing, traceHook, traceLookup, traceVerdict } from './trace.ts'
 
 /** The packet goes on. */
@@ -85,7 +86,7 @@ export function runHook(pkt: usize, block: usize, ingress: bool): i32 {
   }
   const key = scratch + SCRATCH_KEYS + ((<usize>hookDepth) << 9)
   dissect(pkt, key, load<u32>(plan, PLAN_GROUPS))
-  const flow = lookup(plan, key, outerProtocol(pkt))
+  const flow = lookup(plan, pkt, key, outerProtocol(pkt))
   if (isTracing()) traceLookup(pkt, mask, key, outerProtocol(pkt), flow)
   if (flow == 0) return HOOK_PASS
   return runFlow(pkt, block, flow, load<usize>(flow, FLOW_ACTIONS), true, hookBytes(pkt, data, len, ingress), ingress)
@@ -126,6 +127,7 @@ export function runFlow(
 /** The verdicts other than the commonest. */
 function follow(pkt: usize, block: usize, flow: usize, key: usize, bytes: u32, ingress: bool, verdict: i32): i32 {
   let restarts: i32 = 0
+  let continued: u32 = 0
   let changed = false
   while (flow != 0) {
     let mask: usize = 0
@@ -144,9 +146,17 @@ function follow(pkt: usize, block: usize, flow: usize, key: usize, bytes: u32, i
       case TC_ACT_QUEUED:
         drop(pkt, DROP_STOLEN)
         return HOOK_TAKEN
-      case TC_ACT_UNSPEC:
+      case TC_ACT_UNSPEC: {
+        const next = u32Continue(pkt, flow, ++continued)
+        if (next != 0) {
+          flow = next
+          verdict = execute(pkt, load<usize>(flow, FLOW_ACTIONS), bytes, ingress)
+          traceVerdict(pkt, flow, verdict)
+          continue
+        }
         mask = nextPrio(load<usize>(flow, FLOW_MASK))
         break
+      }
       case TC_ACT_RECLASSIFY:
       case TC_ACT_GOTO_CHAIN:
         if (restarts++ >= RESTARTS) {
@@ -160,13 +170,14 @@ function follow(pkt: usize, block: usize, flow: usize, key: usize, bytes: u32, i
         break
     }
     if (mask == 0) break
+    continued = 0
     const plan = planOf(mask)
     if (modified) {
       dissect(pkt, key, load<u32>(plan, PLAN_GROUPS))
       setModified(false)
       changed = true
     }
-    flow = lookup(plan, key, outerProtocol(pkt))
+    flow = lookup(plan, pkt, key, outerProtocol(pkt))
     if (isTracing()) traceLookup(pkt, mask, key, outerProtocol(pkt), flow)
     if (flow != 0) {
       verdict = execute(pkt, load<usize>(flow, FLOW_ACTIONS), bytes, ingress)

@@ -17,4 +17,6 @@ export const BURST_MAX: i32 = 32
 export const BURST_SIZE: usize = 128
 /** The list of a burst that the pump makes. */
 export const SCRATCH_PUMP: usize = SCRATCH_BURST + 32 * BURST_SIZE
-export const SCRATCH_SIZE: usize = SCRATCH_PUMP + 128
+/** Where a walk through the tables of u32 came from (u32.ts): eight levels of node and offset. */
+export const SCRATCH_U32: usize = SCRATCH_PUMP + 128
+export const SCRATCH_SIZE: usize = SCRATCH_U32 + 64

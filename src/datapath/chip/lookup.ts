@@ -12,7 +12,8 @@
 //
 // When only the first three chunks are looked at, an entry is one cache line, in a table of its own; else it is 256
 // bytes with room for fifteen.
-// Keys of sixteen chunks and rules on tunnel options go without the cache.
+// Keys of sixteen chunks and rules on tunnel options go without the cache, and so do blocks with filters of u32 (u32.ts),
+// for which the search needs the packet.
 
 import {
   BLOCK_CHAINS,
@@ -46,6 +47,7 @@ import { BE_ALL } from './frame.ts'
 import { HASH_SEED, hashEnd, hashWord } from './hash.ts'
 import { PLAN_SIZE, PLANS, SCRATCH_PLANS } from './layout.ts'
 import { generation, scratch, worker } from './state.ts'
+import { isU32, u32Classify } from './u32.ts'
 
 // ---- plan
 const PLAN_START: usize = 0
@@ -99,7 +101,8 @@ function addMaskToPlan(plan: usize, mask: usize): void {
     const at = plan + offset
     store<u32>(at, load<u32>(at, PLAN_BITS) | load<u32>(mask + (i << 3), MASK_PAIRS + 4), PLAN_BITS)
   }
-  if (load<u32>(mask, MASK_FLAGS) != 0) store<u32>(plan, 0xffffffff, PLAN_BITS + KEY_PORT_SRC)
+  if (isU32(mask)) store<u32>(plan, PLAN_UNCACHED, PLAN_CHUNKS)
+  else if (load<u32>(mask, MASK_FLAGS) != 0) store<u32>(plan, 0xffffffff, PLAN_BITS + KEY_PORT_SRC)
   store<u32>(plan, load<u32>(plan, PLAN_GROUPS) | load<u32>(mask, MASK_GROUPS), PLAN_GROUPS)
 }
 
@@ -246,8 +249,12 @@ function fillEntry(entry: usize, plan: usize, key: usize, proto: u32, flow: usiz
   }
 }
 
-/** The flow for this key, 0 when none matches: from the cache, or by a search that fills it. */
-export function lookup(plan: usize, key: usize, proto: u32): usize {
+/** The packet whose flow is searched, for filters that look at more than the key. */
+let searched: usize = 0
+
+/** The flow for this packet and its key, 0 when none matches: from the cache, or by a search that fills it. */
+export function lookup(plan: usize, pkt: usize, key: usize, proto: u32): usize {
+  searched = pkt
   const entry = cacheEntry(plan, key, proto)
   if (entry != 0) {
     if (entryHas(entry, plan, key, proto)) return load<usize>(entry, ENTRY_FLOW)
@@ -311,6 +318,13 @@ function search(plan: usize, key: usize, proto: u32): usize {
   for (let mask = load<usize>(plan, PLAN_START); mask != 0; mask = load<usize>(mask, MASK_NEXT)) {
     const p = load<u32>(mask, MASK_PROTO)
     if (p != proto && p != BE_ALL) continue
+    if (isU32(mask)) {
+      unknown = 1
+      // A plan that knows of no such filter is older than this one: control is at work.
+      if (load<u32>(plan, PLAN_CHUNKS) == PLAN_UNCACHED) flow = u32Classify(searched, mask, 0)
+      if (flow != 0) break
+      continue
+    }
     const words = load<u32>(mask, MASK_WORDS)
     let h = HASH_SEED
     for (let pair = mask, end = mask + (words << 3); pair < end; pair += 8) {

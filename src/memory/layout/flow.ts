@@ -67,7 +67,7 @@ export const PRIO_NEXT = 4
 export const PRIO_PREF = 8
 /** EtherType in wire order as a u16 number loaded little-endian, ETH_P_ALL likewise. @constant */
 export const PRIO_PROTO = 12
-/** PRIO_KIND_FLOWER or PRIO_KIND_MATCHALL. @constant */
+/** PRIO_KIND_*. @constant */
 export const PRIO_KIND = 16
 /** Futex word of lock class prio. @atomic */
 export const PRIO_LOCK = 20
@@ -83,9 +83,15 @@ export const PRIO_HANDLES_SHIFT = 40
 export const PRIO_NFLOWS = 44
 /** PRIO_DELETED: taken off the chain, no flow may join. @under prio */
 export const PRIO_FLAGS = 48
+/** u32: its root table (memory/layout/u32.ts). @constant */
+export const PRIO_ROOT = 52
+/** fw: the bits of the mark that its filters look at. @under rtnl */
+export const PRIO_FW_MASK = 56
 export const PRIO_SIZE = 64
 export const PRIO_KIND_FLOWER = 1
 export const PRIO_KIND_MATCHALL = 2
+export const PRIO_KIND_U32 = 3
+export const PRIO_KIND_FW = 4
 export const PRIO_DELETED = 1
 
 // ---- mask (struct fl_flow_mask): a hash table of flows that look at the same bits
@@ -116,6 +122,8 @@ export const MASK_SIZE = 256
 export const MASK_SIZE_LARGE = 1088
 export const MASK_RANGE_SRC = 1
 export const MASK_RANGE_DST = 2
+/** Stands for a prio of u32 filters, which look at the packet, not at the key: PRIO_ROOT leads to them. */
+export const MASK_U32 = 4
 
 // ---- table of a mask: open addressing, so that a packet which misses touches no flow
 //
@@ -184,6 +192,8 @@ export const FLOW_INIT_DONE = 128
 export const FLOW_DEL_HW_DONE = 132
 /** Words of the packed key. @constant */
 export const FLOW_KEY_WORDS = 136
+/** u32: the node whose actions these are. @under rtnl */
+export const FLOW_KNODE = 140
 /** Trace points print this as the cookie; never reused while the arena lives. @constant */
 export const FLOW_COOKIE = 152
 export const FLOW_COOKIE_HI = 156

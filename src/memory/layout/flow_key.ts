@@ -87,6 +87,11 @@ export const KEY_ENC_OPTS_LEN = 245
 /** Bit i: the packet has a label stack entry i + 1 (u8). */
 export const KEY_MPLS_USED = 246
 
+/** skb->mark (u32, host order), which `fw` filters look at. */
+export const KEY_MARK = 248
+/** Zero in every packet: a filter that looks here for ones never matches. */
+export const KEY_NEVER = 252
+
 /** The key without tunnel options. */
 export const KEY_SIZE = 256
 /** Tunnel options as they are in the packet, up to 252 bytes. */
