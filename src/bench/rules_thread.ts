@@ -142,14 +142,14 @@ function datapath(a: Arena, { ctl, told, from, flows }: ThreadData): void {
     a.m[(table + f * ENTRY) >> 2] = FRAME
     a.u8.set(frameOf(from + (f % flows)), table + f * ENTRY + 16)
   }
-  const dev = netdevByName(a, 'p0')
+  const source = { address: table, stride: ENTRY, frames, device: netdevByName(a, 'p0') }
   add(ctl, READY, 1)
   let first = 0
   let packets = 0
   while (load(ctl, STOP) === 0) {
     dp.setTime(clock() * 1e6)
     for (let burst = 0; burst < 256; burst++) {
-      const [taken] = dp.pump(table, ENTRY, frames, first, 32, dev)
+      const { taken } = dp.pump(source, first, 32)
       dp.quiescent()
       packets += taken
       first = (first + taken) & (frames - 1)

@@ -26,6 +26,26 @@ export interface Emission {
   readonly arg: number
 }
 
+/** Frames for `pump`: entries of `stride` bytes, each the frame's length (u32), twelve bytes of nothing, the frame. */
+export interface PumpTable {
+  readonly address: number
+  readonly stride: number
+  readonly frames: number
+  /** The device that receives them: its address. */
+  readonly device: number
+  /** Bytes of a frame that are written; behind them a slot keeps what it has. All when absent. */
+  readonly head?: number
+  /** Offset in the frame of three bytes that are another number for each packet; none when absent. */
+  readonly vary?: number
+}
+
+/** What `pump` did: frames that got a slot, and emissions that were outputs, and that were not. */
+export interface Pumped {
+  readonly taken: number
+  readonly out: number
+  readonly other: number
+}
+
 interface Exports {
   scratchSize(): number
   init(worker: number, scratch: number): void
@@ -37,7 +57,16 @@ interface Exports {
   dissect(pkt: number, groups: number): number
   receive(pkt: number, dev: number): void
   receiveBurst(list: number, n: number): number
-  pump(table: number, stride: number, frames: number, first: number, n: number, dev: number): number
+  pump(
+    table: number,
+    stride: number,
+    frames: number,
+    first: number,
+    n: number,
+    dev: number,
+    head: number,
+    vary: number,
+  ): number
   pumpOut(): number
   pumpOther(): number
   transmit(pkt: number, dev: number): number
@@ -140,13 +169,13 @@ export class Datapath {
   }
 
   /**
-   * For measuring: runs `n` frames of a table through the whole pipeline of device `dev`, in bursts, and gives the slots
-   * of what comes out back. The table has `frames` (a power of two) entries of `stride` bytes: the frame's length (u32),
-   * twelve bytes of nothing, the frame; `first` is the entry to begin with. Returns frames taken, outputs and punts.
+   * For measuring: runs `n` frames of a table through the whole pipeline of a device, in bursts, and gives the slots of
+   * what comes out back.
    */
-  pump(table: number, stride: number, frames: number, first: number, n: number, dev: number): [number, number, number] {
-    const taken = this.chip.pump(table, stride, frames, first, n, dev)
-    return [taken, this.chip.pumpOut(), this.chip.pumpOther()]
+  pump(t: PumpTable, first: number, n: number): Pumped {
+    const { chip } = this
+    const taken = chip.pump(t.address, t.stride, t.frames, first, n, t.device, t.head ?? t.stride, t.vary ?? 0)
+    return { taken, out: chip.pumpOut(), other: chip.pumpOther() }
   }
 
   /** Sends a packet by a device: its egress filters, then the device. True: dropped on the way, where the kernel says so. */

@@ -26,7 +26,9 @@ import {
   PRIO_NEXT,
   PRIO_PROTO,
 } from '../memory/layout/flow.ts'
+import { SUPER_GENERATION } from '../memory/layout/super.ts'
 import { alloc, free, freeRcu, TAG_MASK } from '../memory/pool.ts'
+import { add } from '../sync/atomic.ts'
 import { CHAIN, PRIO } from '../sync/lock_order.ts'
 import { assertHeld } from '../sync/mutex.ts'
 import { publish } from '../sync/rcu.ts'
@@ -108,11 +110,12 @@ function unlink(m: Int32Array, chain: number, first: number, last: number): void
   publish(m, before === 0 ? (chain + CHAIN_MASKS) >> 2 : (before + MASK_NEXT) >> 2, next)
 }
 
-/** Removes a mask without flows. */
+/** Removes a mask without flows. Workers may know it by address until they see another generation. */
 export function removeMaskLocked(a: Arena, mask: number): void {
   assertHeld(CHAIN)
   assertHeld(PRIO)
   const { m } = a
+  add(m, SUPER_GENERATION >> 2, 1)
   const prio = m[(mask + MASK_PRIO) >> 2]
   const first = m[(prio + PRIO_FIRST_MASK) >> 2]
   const last = m[(prio + PRIO_LAST_MASK) >> 2]

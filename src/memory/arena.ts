@@ -42,7 +42,7 @@ export interface ArenaOptions {
   frameSize?: number
   /** Counter ids. */
   counters?: number
-  /** Entries of each worker's exact-match cache, a power of two. */
+  /** Size of each worker's exact-match cache at its largest: half of its small entries, a power of two. */
   emc?: number
   /** Threads that may allocate, lock under supervision and read under RCU, beside the workers' readers. */
   threads?: number
@@ -97,7 +97,7 @@ export function createArena(o: ArenaOptions = {}): Arena {
 
 /** Lays out the fixed regions in memory that is all zero. */
 export function layOutArena(memory: WebAssembly.Memory, o: ArenaOptions): Arena {
-  const { workers = 1, packets = 4096, frameSize = 1536, counters = 4 << 20, emc = 8192, threads = 64 } = o
+  const { workers = 1, packets = 4096, frameSize = 1536, counters = 4 << 20, emc = 131072, threads = 64 } = o
   if (emc <= 0 || (emc & (emc - 1)) !== 0) throw new MemoryError(`emc: ${emc} is not a power of two`)
   const a = view(memory)
   const { m } = a
@@ -152,7 +152,7 @@ function layOutWorker(a: Arena, i: number, workers: number, packets: number, cou
   set(Worker.WORKER_FREE_MAX, packets * workers)
   set(Worker.WORKER_EMIT, reserve(a, EMITS * Worker.EMIT_SIZE))
   set(Worker.WORKER_EMIT_MAX, EMITS)
-  set(Worker.WORKER_EMC, reserve(a, emc * (128 + 256))) // 128 bytes an entry, and 256 for its key behind them all
+  set(Worker.WORKER_EMC, reserve(a, emc * (128 + 64), 4096)) // two small entries each, and behind them all a large one for four of them
   set(Worker.WORKER_EMC_MASK, emc - 1)
   set(Worker.WORKER_COUNTERS, reserve(a, counters * Worker.COUNTER_SIZE, 4096))
   set(Worker.WORKER_DROPS, reserve(a, DROP_MAX * 8))

@@ -138,6 +138,7 @@ export function handFlow(a: Arena, mask: number, words: number[], program: numbe
   while (m[cell() + 1] !== F.CELL_FREE) i = (i + 1) & last
   m[cell()] = hash
   m[cell() + 1] = flow
+  m[(mask + F.MASK_NFLOWS) >> 2]++
   m[SUPER_GENERATION >> 2]++
   return flow
 }

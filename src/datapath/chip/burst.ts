@@ -38,7 +38,19 @@ import { firstMask, HOOK_PASS, runFlow } from './hook.ts'
 import { MTU_SLACK, receive } from './input.ts'
 import { BURST_MAX, SCRATCH_BURST, SCRATCH_KEYS } from './layout.ts'
 import { localInput } from './local_input.ts'
-import { ENTRY_FLOW, miss, otherSmallEntry, PLAN_CHUNKS, PLAN_MASKS, PLAN_SMALL, planOf, smallEntry, smallEntryHas } from './lookup.ts'
+import {
+  ENTRY_FLOW,
+  isCacheFar,
+  miss,
+  otherSmallEntry,
+  PLAN_CHUNKS,
+  PLAN_MASKS,
+  PLAN_SMALL,
+  planOf,
+  searchFor,
+  smallEntry,
+  smallEntryHas,
+} from './lookup.ts'
 import { fold } from './checksum.ts'
 import { plainFlowHash } from './entropy.ts'
 import { ecnEncapsulate, takeId } from './push_header.ts'
@@ -48,8 +60,11 @@ import { count, countMany, emit, emitRoom, punted, scratch, touchCounter } from 
 /** Emissions that one packet may make before the list is looked at again. */
 const ROOM: i32 = 256
 
-// What staging notes of a packet: its slot, its flow (or what follows), the flow's program, its length.
-const STAGE_SHIFT: usize = 4
+// What staging notes of a packet: its slot, its flow (or FLOW_UNKNOWN), the flow's program, its length.
+const STAGE_FLOW: usize = 4
+const STAGE_PROGRAM: usize = 8
+const STAGE_LEN: usize = 12
+const STAGE_SIZE: usize = 16
 /** Ops as they stand in programs. */
 const COUNT: u32 = OP_COUNT | (2 << 8)
 const ENCAP: u32 = OP_ENCAP | (4 << 8)
@@ -92,74 +107,116 @@ function receivePlain(list: usize, n: i32): i32 {
 function receiveStaged(list: usize, n: i32, dev: usize, block: usize, mask: usize): i32 {
   const plan = planOf(mask)
   if (load<u32>(plan, PLAN_CHUNKS) != PLAN_SMALL) return receivePlain(list, n)
+  n = stage(list, n, dev, mask, plan)
+  return run(n, dev, block)
+}
+
+/** What is to be done with each packet, into the burst's stages. Returns how many there are. */
+function stage(list: usize, n: i32, dev: usize, mask: usize, plan: usize): i32 {
+  const stages = scratch + SCRATCH_BURST
   const ifindex = load<u32>(dev, NETDEV_IFINDEX)
   const longest = load<u32>(dev, NETDEV_MTU) + MTU_SLACK
-  const stage = scratch + SCRATCH_BURST
   const m0 = v128.load(plan, PLAN_MASKS)
   const m1 = v128.load(plan, PLAN_MASKS + 16)
   const m2 = v128.load(plan, PLAN_MASKS + 32)
   const key = load<u64>(plan)
+  const far = isCacheFar()
+  if (far) n = fetchEntries(list, n, dev, mask, plan)
 
+  let s = stages
   let k: i32 = 0
-  for (; k < n; k++) {
+  for (; k < n; k++, s += STAGE_SIZE) {
     const pkt = load<usize>(list + ((<usize>k) << 2))
     if (load<usize>(pkt, PKT_DEV) != dev) break
-    const s = stage + ((<usize>k) << STAGE_SHIFT)
     const data = load<usize>(pkt, PKT_DATA)
     const len = load<u32>(pkt, PKT_LEN)
-    store<usize>(s, pkt)
-    store<u32>(s, len, 12)
     let flow = FLOW_UNKNOWN
     let program: usize = 0
     if (len <= longest && isQuick(data, len)) {
       const a = v128.and(quickChunk0(data), m0)
       const b = v128.and(quickChunk1(data), m1)
       const c = v128.and(quickChunk2(data, ifindex), m2)
-      const entry = smallEntry(a, b, c, mask, BE_IP)
+      const entry = far ? load<usize>(s, STAGE_FLOW) : smallEntry(a, b, c, mask, BE_IP)
       if (smallEntryHas(entry, a, b, c, key, BE_IP)) {
         flow = load<usize>(entry, ENTRY_FLOW)
       } else {
         const other = otherSmallEntry(entry)
         if (smallEntryHas(other, a, b, c, key, BE_IP)) flow = load<usize>(other, ENTRY_FLOW)
-        else flow = missQuick(entry, plan, data, ifindex)
+        else flow = missQuick(entry, plan, data, dev, ifindex)
       }
-      if (flow != 0) program = load<usize>(flow, FLOW_ACTIONS)
+      if (flow != 0 && !far) program = load<usize>(flow, FLOW_ACTIONS)
     }
-    store<usize>(s, flow, 4)
-    store<usize>(s, program, 8)
+    store<usize>(s, pkt)
+    store<u32>(s, len, STAGE_LEN)
+    store<usize>(s, flow, STAGE_FLOW)
+    store<usize>(s, program, STAGE_PROGRAM)
   }
-  n = k
+  if (far) fetchPrograms(stages, s)
+  return k
+}
 
+/** Finds the places of the keys in the cache, and only then begins to look there: all of them are on their way at once. */
+function fetchEntries(list: usize, n: i32, dev: usize, mask: usize, plan: usize): i32 {
+  const stages = scratch + SCRATCH_BURST
+  const ifindex = load<u32>(dev, NETDEV_IFINDEX)
+  const m0 = v128.load(plan, PLAN_MASKS)
+  const m1 = v128.load(plan, PLAN_MASKS + 16)
+  const m2 = v128.load(plan, PLAN_MASKS + 32)
+  let s = stages
+  let k: i32 = 0
+  for (; k < n; k++, s += STAGE_SIZE) {
+    const pkt = load<usize>(list + ((<usize>k) << 2))
+    if (load<usize>(pkt, PKT_DEV) != dev) break
+    const data = load<usize>(pkt, PKT_DATA)
+    const a = v128.and(quickChunk0(data), m0)
+    const b = v128.and(quickChunk1(data), m1)
+    const c = v128.and(quickChunk2(data, ifindex), m2)
+    store<usize>(s, smallEntry(a, b, c, mask, BE_IP), STAGE_FLOW)
+  }
   let sink: u32 = 0
-  for (k = 0; k < n; k++) {
-    const program = load<usize>(stage + ((<usize>k) << STAGE_SHIFT), 8)
-    if (program == 0) continue
-    const op = load<u64>(program)
-    if ((op & 0xff) == OP_COUNT) sink += touchCounter(<u32>(op >>> 32))
+  for (let t = stages; t < s; t += STAGE_SIZE) {
+    const entry = load<usize>(t, STAGE_FLOW)
+    sink += load<u32>(entry) + load<u32>(otherSmallEntry(entry))
   }
   touched = sink
+  return k
+}
 
+/** The programs of the staged flows, step by step for all of them: the flow, its program, the counter that comes first. */
+function fetchPrograms(stages: usize, end: usize): void {
+  for (let s = stages; s < end; s += STAGE_SIZE) {
+    const flow = load<usize>(s, STAGE_FLOW)
+    if (flow > FLOW_UNKNOWN) store<usize>(s, load<usize>(flow, FLOW_ACTIONS), STAGE_PROGRAM)
+  }
+  let sink: u32 = 0
+  for (let s = stages; s < end; s += STAGE_SIZE) {
+    const program = load<usize>(s, STAGE_PROGRAM)
+    if (program == 0) continue
+    const op = load<u64>(program)
+    sink += touchCounter((op & 0xff) == OP_COUNT ? <u32>(op >>> 32) : 0)
+  }
+  touched = sink
+}
+
+/** Runs the staged packets in their order. Returns how many. */
+function run(n: i32, dev: usize, block: usize): i32 {
+  const ifindex = load<u32>(dev, NETDEV_IFINDEX)
   let packets: u32 = 0
   let bytes: u32 = 0
-  // The encap entry at hand, what its packets count on the two devices, and what they need of its header.
-  let entryNow: usize = 0
-  let encaps: u32 = 0
-  let encapBytes: u32 = 0
-  let size: u32 = 0
-  let l3: u32 = 0
-  let l4: u32 = 0
-  let sum: u32 = 0
-  let tosOut: u32 = 0
-  let lenMax: u32 = 0
-  let portMin: u32 = 0
-  let portCount: u32 = 0
-  let end: usize = 0
+  // The tunnel device and the port at hand, and what is to be counted on them.
   let tunnel: usize = 0
   let out: usize = 0
-  for (k = 0; k < n; ) {
-    const s = stage + ((<usize>k) << STAGE_SHIFT)
+  let sent: u32 = 0
+  let tunnelBytes: u32 = 0
+  let outBytes: u32 = 0
+  let s = scratch + SCRATCH_BURST
+  let k: i32 = 0
+  while (k < n) {
     const pkt = load<usize>(s)
-    const flow = load<usize>(s, 4)
+    const flow = load<usize>(s, STAGE_FLOW)
+    const len = load<u32>(s, STAGE_LEN)
+    let pc = load<usize>(s, STAGE_PROGRAM)
+    s += STAGE_SIZE
     k++
     if (flow <= FLOW_UNKNOWN) {
       receive(pkt, dev)
@@ -167,8 +224,6 @@ function receiveStaged(list: usize, n: i32, dev: usize, block: usize, mask: usiz
       if (punted || emitRoom() < ROOM) break
       continue
     }
-    const len = load<u32>(s, 12)
-    let pc = load<usize>(s, 8)
     packets++
     bytes += len
     let op = load<u32>(pc)
@@ -179,52 +234,53 @@ function receiveStaged(list: usize, n: i32, dev: usize, block: usize, mask: usiz
     }
     if (op == ENCAP && load<u32>(pc, 8) == 0) {
       const entry = load<usize>(pc, 4)
-      if (entry != entryNow) {
-        if (encaps != 0) countEncaps(tunnel, out, encaps, encapBytes, size)
-        encaps = 0
-        encapBytes = 0
-        entryNow = 0
-        if (isPlain(entry)) {
-          const header = load<usize>(entry, E.ENCAP_HEADER)
-          entryNow = entry
-          size = load<u32>(header, E.HEADER_LEN)
-          l3 = load<u32>(header, E.HEADER_L3)
-          l4 = load<u32>(header, E.HEADER_L4)
-          sum = load<u32>(header, E.HEADER_IP_SUM)
-          tosOut = load<u32>(header, E.HEADER_TOS)
-          lenMax = load<u32>(header, E.HEADER_MTU) + l3 - size
-          portMin = load<u32>(header, E.HEADER_PORT_MIN)
-          portCount = load<u32>(header, E.HEADER_PORT_COUNT)
-          end = header + (E.HEADER_BYTES + E.HEADER_ROOM_SMALL)
-          tunnel = load<usize>(entry, E.ENCAP_DEV)
-          out = load<usize>(header, E.HEADER_OUT_DEV)
-        }
-      }
+      const header = load<usize>(entry, E.ENCAP_HEADER)
       const data = load<usize>(pkt, PKT_DATA)
-      if (entry == entryNow && len <= lenMax && data - 64 >= pkt + PKT_HEADROOM) {
-        const hash = plainFlowHash(data)
-        const tos = ecnEncapsulate(tosOut, load<u8>(data, 15))
-        v128.store(data - 64, v128.load(end - 64))
-        v128.store(data - 48, v128.load(end - 48))
-        v128.store(data - 32, v128.load(end - 32))
-        v128.store(data - 16, v128.load(end - 16))
-        const outer = data - size
-        const outerLen = len + size
-        const ip = outer + l3
-        const lenId = ((outerLen - l3) << 16) | takeId()
-        store<u8>(ip, <u8>tos, 1)
-        store<u32>(ip, bswap<u32>(lenId), 2)
-        store<u16>(ip, bswap<u16>(<u16>~fold(sum + tos + (lenId & 0xffff) + (lenId >>> 16))), 10)
-        const udp = outer + l4
-        store<u16>(udp, bswap<u16>(<u16>(portMin + <u32>((<u64>hash * portCount) >> 32))))
-        store<u16>(udp, bswap<u16>(<u16>(outerLen - l4)), 4)
-        store<u64>(pkt, <u64>outer | ((<u64>outerLen) << 32), PKT_DATA)
-        store<u64>(pkt, <u64>out, PKT_DEV) // and PKT_IIF: none
-        encaps++
-        encapBytes += len
-        emit(pkt, out, EMIT_OUTPUT, 0)
-        if (emitRoom() < ROOM) break
-        continue
+      if (header != 0 && isPlainHeader(header) && data - 64 >= pkt + PKT_HEADROOM) {
+        const size = load<u32>(header, E.HEADER_LEN)
+        const l3 = load<u32>(header, E.HEADER_L3)
+        if (len <= load<u32>(header, E.HEADER_MTU) + l3 - size) {
+          if (load<usize>(entry, E.ENCAP_DEV) != tunnel || load<usize>(header, E.HEADER_OUT_DEV) != out) {
+            countSent(tunnel, out, sent, tunnelBytes, outBytes)
+            sent = 0
+            tunnelBytes = 0
+            outBytes = 0
+            tunnel = load<usize>(entry, E.ENCAP_DEV)
+            out = load<usize>(header, E.HEADER_OUT_DEV)
+            if (!isOpenWay(tunnel, out)) tunnel = 0
+          }
+          if (tunnel != 0) {
+            const end = header + (E.HEADER_BYTES + E.HEADER_ROOM_SMALL)
+            const hash = plainFlowHash(data)
+            const tos = ecnEncapsulate(load<u32>(header, E.HEADER_TOS), load<u8>(data, 15))
+            v128.store(data - 64, v128.load(end - 64))
+            v128.store(data - 48, v128.load(end - 48))
+            v128.store(data - 32, v128.load(end - 32))
+            v128.store(data - 16, v128.load(end - 16))
+            const outer = data - size
+            const outerLen = len + size
+            const ip = outer + l3
+            const lenId = ((outerLen - l3) << 16) | takeId()
+            const sum = load<u32>(header, E.HEADER_IP_SUM) + tos + (lenId & 0xffff) + (lenId >>> 16)
+            store<u8>(ip, <u8>tos, 1)
+            store<u32>(ip, bswap<u32>(lenId), 2)
+            store<u16>(ip, bswap<u16>(<u16>~fold(sum)), 10)
+            const l4 = load<u32>(header, E.HEADER_L4)
+            const range = <u64>load<u32>(header, E.HEADER_PORT_COUNT)
+            const port = load<u32>(header, E.HEADER_PORT_MIN) + <u32>((hash * range) >> 32)
+            const udp = outer + l4
+            store<u16>(udp, bswap<u16>(<u16>port))
+            store<u16>(udp, bswap<u16>(<u16>(outerLen - l4)), 4)
+            store<u64>(pkt, <u64>outer | ((<u64>outerLen) << 32), PKT_DATA)
+            store<u64>(pkt, <u64>out, PKT_DEV) // and PKT_IIF: none
+            sent++
+            tunnelBytes += len - ETH_LEN
+            outBytes += outerLen
+            emit(pkt, out, EMIT_OUTPUT, 0)
+            if (emitRoom() < ROOM) break
+            continue
+          }
+        }
       }
     }
     store<u32>(pkt, ifindex << PKT_TYPE_DEV_SHIFT, PKT_FLAGS)
@@ -234,43 +290,49 @@ function receiveStaged(list: usize, n: i32, dev: usize, block: usize, mask: usiz
     if (hasBacklog()) drainBacklog()
     if (punted || emitRoom() < ROOM) break
   }
-  if (encaps != 0) countEncaps(tunnel, out, encaps, encapBytes, size)
+  countSent(tunnel, out, sent, tunnelBytes, outBytes)
   if (packets != 0) countMany(load<u32>(dev, NETDEV_RX_COUNTER), packets, bytes)
   return k
 }
 
 /** The search for a key that the short cut can tell. */
-function missQuick(entry: usize, plan: usize, data: usize, ifindex: u32): usize {
+function missQuick(entry: usize, plan: usize, data: usize, dev: usize, ifindex: u32): usize {
   const at = scratch + SCRATCH_KEYS
   v128.store(at, quickChunk0(data), 0)
   v128.store(at, quickChunk1(data), 16)
   v128.store(at, quickChunk2(data, ifindex), 32)
   v128.store(at, i64x2.splat(0), 48)
+  searchFor(dev)
   return miss(entry, plan, at, BE_IP)
 }
 
 /**
- * Is the entry's header the common kind, and the way out open: IPv4 and UDP without checksum, nothing inherited but ECN,
- * a port that is up, no filters on the way? Then the burst writes it itself; push_header.ts does the others.
+ * Is the header of the common kind: IPv4 and UDP without checksum, nothing inherited but ECN? Then the burst writes it
+ * itself; push_header.ts does the others.
  */
-function isPlain(entry: usize): bool {
-  const header = load<usize>(entry, E.ENCAP_HEADER)
-  if (header == 0) return false
-  const dev = load<usize>(entry, E.ENCAP_DEV)
-  const out = load<usize>(header, E.HEADER_OUT_DEV)
+// @ts-ignore: decorator
+@inline
+function isPlainHeader(header: usize): bool {
   return (
     load<u32>(header, E.HEADER_FLAGS) == (E.HEADER_F_UDP | E.HEADER_F_SMALL) &&
     load<u32>(header, E.HEADER_LEN) <= 64 &&
-    load<u32>(header, E.HEADER_STRIP) == 0 &&
-    (load<u32>(dev, NETDEV_FLAGS) & load<u32>(out, NETDEV_FLAGS) & IFF_UP) != 0 &&
-    load<usize>(dev, NETDEV_EGRESS) == 0 &&
+    load<u32>(header, E.HEADER_STRIP) == 0
+  )
+}
+
+/** Through the tunnel device and out by the port: both are up, and no filters on the way? */
+function isOpenWay(tunnel: usize, out: usize): bool {
+  return (
+    (load<u32>(tunnel, NETDEV_FLAGS) & load<u32>(out, NETDEV_FLAGS) & IFF_UP) != 0 &&
+    load<usize>(tunnel, NETDEV_EGRESS) == 0 &&
     load<usize>(out, NETDEV_EGRESS) == 0 &&
     load<u32>(out, NETDEV_KIND) == NETDEV_KIND_PORT
   )
 }
 
-/** What the tunnel device and the port count for packets of `bytes` in all, before a header of `size` bytes each. */
-function countEncaps(tunnel: usize, out: usize, packets: u32, bytes: u32, size: u32): void {
-  countMany(load<u32>(tunnel, NETDEV_TX_COUNTER), packets, bytes - packets * ETH_LEN)
-  countMany(load<u32>(out, NETDEV_TX_COUNTER), packets, bytes + packets * size)
+/** What the tunnel device and the port count for packets that they sent. */
+function countSent(tunnel: usize, out: usize, packets: u32, tunnelBytes: u32, outBytes: u32): void {
+  if (packets == 0) return
+  countMany(load<u32>(tunnel, NETDEV_TX_COUNTER), packets, tunnelBytes)
+  countMany(load<u32>(out, NETDEV_TX_COUNTER), packets, outBytes)
 }

@@ -73,8 +73,8 @@ export function receiveBurst(list: usize, n: i32): i32 {
 }
 
 /** Runs frames of a table through the whole pipeline, for measuring. Returns how many. */
-export function pump(table: usize, stride: u32, frames: u32, first: u32, n: u32, dev: usize): u32 {
-  return pumpFrames(table, stride, frames, first, n, dev)
+export function pump(table: usize, stride: u32, frames: u32, first: u32, n: u32, dev: usize, head: u32, vary: u32): u32 {
+  return pumpFrames(table, stride, frames, first, n, dev, head, vary)
 }
 
 /** Of the last pump: outputs, and emissions that were not. */

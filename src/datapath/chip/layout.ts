@@ -19,4 +19,10 @@ export const BURST_SIZE: usize = 128
 export const SCRATCH_PUMP: usize = SCRATCH_BURST + 32 * BURST_SIZE
 /** Where a walk through the tables of u32 came from (u32.ts): eight levels of node and offset. */
 export const SCRATCH_U32: usize = SCRATCH_PUMP + 128
-export const SCRATCH_SIZE: usize = SCRATCH_U32 + 64
+/** Mask indexes (mask_index.ts), by the mask that a lookup starts with; each with the tables of its fields behind it. */
+export const SCRATCH_INDEXES: usize = SCRATCH_U32 + 64
+export const INDEXES: usize = 4
+export const INDEX_TABLES: usize = 4096
+export const INDEX_TABLES_SIZE: usize = 1 << 19
+export const INDEX_SIZE: usize = INDEX_TABLES + INDEX_TABLES_SIZE
+export const SCRATCH_SIZE: usize = SCRATCH_INDEXES + INDEXES * INDEX_SIZE

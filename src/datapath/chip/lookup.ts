@@ -17,36 +17,36 @@
 
 import {
   BLOCK_CHAINS,
-  CELL_DEAD,
-  CELL_FLOW,
-  CELL_FREE,
-  CELL_HASH,
   CHAIN_BLOCK,
+  CHAIN_INDEX,
   CHAIN_MASKS,
   CHAIN_NEXT,
-  FLOW_KEY_PTR,
-  FLOW_RANGE,
-  FLOW_RANGE_DST,
   MASK_FLAGS,
   MASK_GROUPS,
   MASK_NEXT,
   MASK_PAIRS,
   MASK_PRIO,
   MASK_PROTO,
-  MASK_RANGE_DST,
-  MASK_RANGE_SRC,
-  MASK_TABLE,
   MASK_WORDS,
   PRIO_CHAIN,
-  TABLE_CELLS,
-  TABLE_MASK,
 } from '../../memory/layout/flow.ts'
-import { KEY_PORT_DST, KEY_PORT_SRC, KEY_SIZE } from '../../memory/layout/flow_key.ts'
-import { WORKER_EMC, WORKER_EMC_MASK } from '../../memory/layout/worker.ts'
+import { KEY_PORT_SRC, KEY_SIZE } from '../../memory/layout/flow_key.ts'
+import { NETDEV_IFINDEX } from '../../memory/layout/netdev.ts'
+import { PKT_DEV } from '../../memory/layout/packet.ts'
+import {
+  WORKER_EMC,
+  WORKER_EMC_MASK,
+  WORKER_STEEP,
+  WORKER_STEEP_CHAIN,
+  WORKER_STEEP_IFINDEX,
+  WORKER_STEEP_MASKS,
+} from '../../memory/layout/worker.ts'
 import { BE_ALL } from './frame.ts'
 import { HASH_SEED, hashEnd, hashWord } from './hash.ts'
 import { PLAN_SIZE, PLANS, SCRATCH_PLANS } from './layout.ts'
-import { generation, scratch, worker } from './state.ts'
+import { findHashed } from './mask_find.ts'
+import { indexOf, isReady, probed, searchIndex, visited } from './mask_index.ts'
+import { calls, generation, scratch, worker } from './state.ts'
 import { isU32, u32Classify } from './u32.ts'
 
 // ---- plan
@@ -78,16 +78,77 @@ const LARGE_SHIFT: u32 = 8
 
 let small: usize = 0
 let smallMask: u32 = 0
+let smallMax: u32 = 0
 let large: usize = 0
 let largeMask: u32 = 0
+let largeMax: u32 = 0
+/** Entries less one that a table begins with: few flows stay in few pages. */
+const SMALL_FIRST: u32 = 2047
+const LARGE_FIRST: u32 = 511
+/** From this size on a table is too large for the processor's near caches. */
+const SMALL_NEAR: u32 = 8191
 
-/** WORKER_EMC is (mask + 1) * 128 bytes for small entries and (mask + 1) * 256 for large ones. */
+/** WORKER_EMC is (mask + 1) * 128 bytes for small entries and (mask + 1) * 64 for large ones, a quarter of a place each. */
 export function attachCache(): void {
   const last = load<u32>(worker, WORKER_EMC_MASK)
   small = load<usize>(worker, WORKER_EMC)
-  smallMask = last * 2 + 1
+  smallMax = last * 2 + 1
+  smallMask = min(smallMax, SMALL_FIRST)
   large = small + ((<usize>last + 1) << 7)
-  largeMask = last
+  largeMax = last >>> 2
+  largeMask = min(largeMax, LARGE_FIRST)
+}
+
+/** Is the table of small entries so large that it pays to fetch them ahead? */
+// @ts-ignore: decorator
+@inline
+export function isCacheFar(): bool {
+  return smallMask > SMALL_NEAR
+}
+
+// How large a table should be: it doubles when many misses found both of their places taken, halves when a generation
+// ended and took its entries with it, and is the smallest again when it is as large as can be and most packets still find
+// both places taken.
+/** Calls of a window, and the conflicts in one that make the table grow; or, in each call, shrink it. */
+const WINDOW: u32 = 256
+const CONFLICTS: u32 = 128
+const USELESS: u32 = 16
+/** Calls before a cache that was no use may grow again. */
+const PAUSE: u32 = 1 << 16
+let windowBegan: u32 = 0
+let conflicts: u32 = 0
+let growAfter: u32 = 0
+
+/** Both places were taken. True: the table grew. */
+function conflict(isSmall: bool): bool {
+  const full = isSmall ? smallMask == smallMax : largeMask == largeMax
+  const age = calls - windowBegan
+  conflicts++
+  if (age > WINDOW) {
+    if (full && conflicts > age * USELESS) {
+      smallMask = min(smallMax, SMALL_FIRST)
+      largeMask = min(largeMax, LARGE_FIRST)
+      growAfter = calls + PAUSE
+    }
+    windowBegan = calls
+    conflicts = 0
+    return false
+  }
+  if (full || conflicts < CONFLICTS || <i32>(calls - growAfter) < 0) return false
+  windowBegan = calls
+  conflicts = 0
+  if (isSmall) smallMask = smallMask * 2 + 1
+  else largeMask = largeMask * 2 + 1
+  return true
+}
+
+let cacheGeneration: u32 = 0
+
+function shrinkCache(): void {
+  if (cacheGeneration == generation) return
+  cacheGeneration = generation
+  if (smallMask > SMALL_FIRST) smallMask >>>= 1
+  if (largeMask > LARGE_FIRST) largeMask >>>= 1
 }
 
 function addMaskToPlan(plan: usize, mask: usize): void {
@@ -107,6 +168,7 @@ function addMaskToPlan(plan: usize, mask: usize): void {
 }
 
 function makePlan(plan: usize, start: usize): void {
+  shrinkCache()
   memory.fill(plan, 0, PLAN_SIZE)
   store<usize>(plan, start, PLAN_START)
   store<u32>(plan, generation, PLAN_GENERATION)
@@ -255,6 +317,7 @@ let searched: usize = 0
 /** The flow for this packet and its key, 0 when none matches: from the cache, or by a search that fills it. */
 export function lookup(plan: usize, pkt: usize, key: usize, proto: u32): usize {
   searched = pkt
+  searcher = load<usize>(pkt, PKT_DEV)
   const entry = cacheEntry(plan, key, proto)
   if (entry != 0) {
     if (entryHas(entry, plan, key, proto)) return load<usize>(entry, ENTRY_FLOW)
@@ -298,7 +361,7 @@ export function miss(entry: usize, plan: usize, key: usize, proto: u32): usize {
   } else if (load<u32>(other, ENTRY_GENERATION) != generation) {
     if (crowded != 0) crowded--
     entry = other
-  } else {
+  } else if (!conflict(load<u32>(plan, PLAN_CHUNKS) == PLAN_SMALL)) {
     if (crowded < CROWDED * 2) crowded++
     if (crowded > CROWDED && (misses & 15) != 0) return flow
     if ((misses & 1) != 0) entry = other
@@ -309,15 +372,47 @@ export function miss(entry: usize, plan: usize, key: usize, proto: u32): usize {
 
 // ---- search
 
+/** A search that probes more masks than this is noted. */
+const STEEP: u32 = 64
+
+/** For people: somebody's rules, and packets, make this worker's searches long (memory/layout/worker.ts). */
+function noteSteep(plan: usize, masks: u32): void {
+  store<u64>(worker, load<u64>(worker, WORKER_STEEP) + 1, WORKER_STEEP)
+  if (masks < load<u32>(worker, WORKER_STEEP_MASKS)) return
+  const chain = load<usize>(load<usize>(load<usize>(plan, PLAN_START), MASK_PRIO), PRIO_CHAIN)
+  store<u32>(worker, masks, WORKER_STEEP_MASKS)
+  store<u32>(worker, load<u32>(searcher, NETDEV_IFINDEX), WORKER_STEEP_IFINDEX)
+  store<u32>(worker, load<u32>(chain, CHAIN_INDEX), WORKER_STEEP_CHAIN)
+}
+
+/** The device whose filters are looked at. */
+let searcher: usize = 0
+
+// @ts-ignore: decorator
+@inline
+export function searchFor(dev: usize): void {
+  searcher = dev
+}
+
 /** The last search met a mask with bits that its plan does not know: control is at work, the answer must not be cached. */
 let strange: bool = false
 
+/** The first flow for the key: by the plan's index, or mask after mask. */
 function search(plan: usize, key: usize, proto: u32): usize {
+  const index = indexOf(load<usize>(plan, PLAN_START))
+  if (isReady(index)) {
+    strange = false
+    const flow = searchIndex(index, key, proto)
+    if (probed > STEEP) noteSteep(plan, probed)
+    return flow
+  }
   let unknown: u32 = 0
   let flow: usize = 0
+  let tried: u32 = 0
   for (let mask = load<usize>(plan, PLAN_START); mask != 0; mask = load<usize>(mask, MASK_NEXT)) {
     const p = load<u32>(mask, MASK_PROTO)
     if (p != proto && p != BE_ALL) continue
+    tried++
     if (isU32(mask)) {
       unknown = 1
       // A plan that knows of no such filter is older than this one: control is at work.
@@ -333,46 +428,11 @@ function search(plan: usize, key: usize, proto: u32): usize {
       if (offset < <u32>KEY_SIZE) unknown |= bits & ~load<u32>(plan + offset, PLAN_BITS)
       h = hashWord(h, load<u32>(key + offset) & bits)
     }
-    flow = find(mask, words, key, hashEnd(h))
+    flow = findHashed(mask, words, key, hashEnd(h))
     if (flow != 0) break
   }
   strange = unknown != 0
+  if (tried > STEEP) noteSteep(plan, tried)
+  visited(index, tried, plan + PLAN_BITS)
   return flow
-}
-
-/** A mask's flow for this key. */
-// @ts-ignore: decorator
-@inline
-function find(mask: usize, words: u32, key: usize, hash: u32): usize {
-  const table = load<usize>(mask, MASK_TABLE)
-  const last = load<u32>(table, TABLE_MASK)
-  let i = hash & last
-  let flow = load<usize>(table + (i << 3), TABLE_CELLS + CELL_FLOW)
-  while (flow != CELL_FREE) {
-    if (load<u32>(table + (i << 3), TABLE_CELLS + CELL_HASH) == hash && flow != CELL_DEAD && matches(mask, words, key, flow)) break
-    i = (i + 1) & last
-    flow = load<usize>(table + (i << 3), TABLE_CELLS + CELL_FLOW)
-  }
-  return flow
-}
-
-function matches(mask: usize, words: u32, key: usize, flow: usize): bool {
-  const packed = load<usize>(flow, FLOW_KEY_PTR)
-  for (let i: u32 = 0; i < words; i++) {
-    const pair = mask + (i << 3)
-    const w = load<u32>(key + load<u32>(pair, MASK_PAIRS)) & load<u32>(pair, MASK_PAIRS + 4)
-    if (w != load<u32>(packed + (i << 2))) return false
-  }
-  const ranges = load<u32>(mask, MASK_FLAGS)
-  if (ranges == 0) return true
-  if ((ranges & MASK_RANGE_SRC) != 0 && !inRange(load<u32>(flow, FLOW_RANGE), load<u16>(key, KEY_PORT_SRC))) return false
-  return (ranges & MASK_RANGE_DST) == 0 || inRange(load<u32>(flow, FLOW_RANGE_DST), load<u16>(key, KEY_PORT_DST))
-}
-
-/** Range: min in the low, max in the high half. A flow of a range mask need not have this one: 0 takes every port. */
-// @ts-ignore: decorator
-@inline
-function inRange(range: u32, port: u16): bool {
-  const p = <u32>bswap<u16>(port)
-  return range == 0 || (p >= (range & 0xffff) && p <= range >>> 16)
 }

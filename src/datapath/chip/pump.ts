@@ -29,23 +29,29 @@ function takeBack(): void {
   store<u32>(worker, 0, WORKER_EMIT_COUNT)
 }
 
+/** Packets of all calls, for frames that vary. */
+let pumped: u32 = 0
+
 /**
- * Sends `n` frames of a table of `frames` (a power of two) entries of `stride` bytes through the device, from entry
- * `first` on. Returns how many got a slot.
+ * Sends `n` frames of a table of `frames` entries of `stride` bytes through the device, from entry `first` on. Of each
+ * frame `head` bytes at most are written: what a slot has behind them stays. With `vary` not 0 the three bytes of a frame
+ * from there on are a number that is another for each packet. Returns how many got a slot.
  */
-export function pumpFrames(table: usize, stride: u32, frames: u32, first: u32, n: u32, dev: usize): u32 {
+export function pumpFrames(table: usize, stride: u32, frames: u32, first: u32, n: u32, dev: usize, head: u32, vary: u32): u32 {
   pumpedOut = 0
   pumpedOther = 0
   const list = scratch + SCRATCH_PUMP
   const zero = i64x2.splat(0)
   let done: u32 = 0
+  let next = first
   while (done < n) {
     let k: u32 = 0
     const want = min<u32>(n - done, BURST_MAX)
     while (k < want) {
       const pkt = alloc()
       if (pkt == 0) break
-      const from = table + <usize>(((first + done + k) & (frames - 1)) * stride)
+      const from = table + <usize>(next * stride)
+      if (++next == frames) next = 0
       const len = load<u32>(from)
       v128.store(pkt, zero, 0)
       v128.store(pkt, zero, 16)
@@ -54,7 +60,8 @@ export function pumpFrames(table: usize, stride: u32, frames: u32, first: u32, n
       store<usize>(pkt, pkt + PKT_FRAME, PKT_DATA)
       store<u32>(pkt, len, PKT_LEN)
       store<usize>(pkt, dev, PKT_DEV)
-      copyWords(pkt + PKT_FRAME, from + FRAME_HEAD, len)
+      copyWords(pkt + PKT_FRAME, from + FRAME_HEAD, min(len, head))
+      if (vary != 0) store<u32>(pkt + vary, load<u8>(pkt + vary, PKT_FRAME - 1) | (++pumped << 8), PKT_FRAME - 1)
       store<usize>(list + (<usize>k << 2), pkt)
       k++
     }

@@ -40,6 +40,8 @@ let emitMax: u32 = 0
 let usedAt: u32 = 1
 /** SUPER_GENERATION as this burst sees it. */
 export let generation: u32 = 0
+/** Calls from outside so far. */
+export let calls: u32 = 0
 /** Something for the host was emitted: the burst stops behind this packet. */
 export let punted: bool = false
 
@@ -67,6 +69,7 @@ export function attach(w: usize, room: usize): void {
 export function begin(mirred: i32): void {
   usedAt = load<u32>(worker, WORKER_NOW_MS) + 1
   generation = load<u32>(SUPER_GENERATION)
+  calls++
   punted = false
   mirredNest = mirred
   xmitNest = 0

@@ -23,6 +23,11 @@ export const WORKER_DROPS = 40
 /** Now, nanoseconds, and milliseconds for last-used. */
 export const WORKER_NOW = 48
 export const WORKER_NOW_MS = 56
+/** Lookups that had to probe more than 64 masks (u64); the most that one probed; by the port with this ifindex, in this chain. */
+export const WORKER_STEEP = 2048
+export const WORKER_STEEP_MASKS = 2056
+export const WORKER_STEEP_IFINDEX = 2060
+export const WORKER_STEEP_CHAIN = 2064
 /** The flow key being built. */
 export const WORKER_KEY = 64
 /** After the key: scratch of the datapath. */

@@ -1,0 +1,350 @@
+// The mask index: which masks of a lookup can have a flow for a key at all?
+//
+// A search that tries mask after mask costs as much as there are masks. Masks are made of few *fields*: a field is a word
+// of the key and the bits of it that a mask looks at, and many masks share it. For each field a small table says, by the
+// hash of the field's value, which masks have a flow with such a value (masks that do not look at the field always do),
+// one bit each. The sets of all fields together, one AND a field, leave the few masks that are worth a probe, in the
+// order in which the search would have come to them. Values that share a hash share a set: a set may have a mask too many,
+// never one too few, so what is found is what the whole search would find ("tuple pruning": Srinivasan, Suri, Varghese,
+// SIGCOMM 1999).
+//
+// Its life: searches without an index count the masks that they visit. When these visits have cost as much as making an
+// index will, it is made, a piece with each search, and used when it is whole; so an index never costs more than was
+// spent already, however fast the rules change. Like an entry of the cache it is valid for one SUPER_GENERATION: control
+// bumps that behind every change, and frees what it took out only after this worker was quiescent once more. Flows never
+// move inside a mask's table; one that got a new table while it was read is read again.
+//
+// A worker has a few indexes, by the mask that the lookup starts with.
+
+import {
+  CELL_DEAD,
+  CELL_FLOW,
+  FLOW_KEY_PTR,
+  MASK_NEXT,
+  MASK_NFLOWS,
+  MASK_PAIRS,
+  MASK_PROTO,
+  MASK_TABLE,
+  MASK_WORDS,
+  TABLE_CELLS,
+  TABLE_MASK,
+} from '../../memory/layout/flow.ts'
+import { KEY_SIZE } from '../../memory/layout/flow_key.ts'
+import { BE_ALL } from './frame.ts'
+import { INDEX_SIZE, INDEX_TABLES, INDEX_TABLES_SIZE, INDEXES, SCRATCH_INDEXES } from './layout.ts'
+import { findFlow } from './mask_find.ts'
+import { generation, scratch } from './state.ts'
+import { isU32 } from './u32.ts'
+
+const STATE_NONE: u32 = 0
+const STATE_MAKING: u32 = 1
+const STATE_READY: u32 = 2
+
+const MASKS_MAX: u32 = 512
+/** Fewer masks are tried one by one. */
+const MASKS_MIN: u32 = 4
+const FIELDS_MAX: u32 = 64
+const WORDS_MAX: u32 = 128
+/** Sets of a field: 2^4 … 2^13. */
+const SETS_MIN: u32 = 4
+const SETS_MAX: u32 = 13
+/** More flows than this for each set say nothing. */
+const CROWD: u32 = 4
+/** Visits before anything is thought about, and cells that a search reads for an index in the making. */
+const PRICE_MIN: u32 = 1024
+const PIECE: u32 = 64
+
+const IX_START: usize = 0
+const IX_GENERATION: usize = 4
+const IX_STATE: usize = 8
+/** Number of masks, of 64-bit words in a set (1 or 8), of fields; shift of the hash. */
+const IX_MASKS: usize = 12
+const IX_WORDS: usize = 16
+const IX_FIELDS: usize = 20
+const IX_SHIFT: usize = 24
+/** Searches without the index, the masks that they visited, and how many of these will be enough. */
+const IX_SEARCHES: usize = 28
+const IX_VISITS: usize = 32
+const IX_PRICE: usize = 36
+/** While it is made: the mask, its table, and the next cell of it. */
+const IX_AT_MASK: usize = 40
+const IX_AT_TABLE: usize = 44
+const IX_AT_CELL: usize = 48
+/** Masks by their bit: addresses. */
+const IX_MASK_LIST: usize = 64
+/** Fields: offset in the key, bits. */
+const IX_FIELD_LIST: usize = IX_MASK_LIST + 4 * <usize>MASKS_MAX
+/** Fields of the mask that is being read, -1 for a word that is none. */
+const IX_AT_FIELDS: usize = IX_FIELD_LIST + 8 * <usize>FIELDS_MAX
+
+/** The index for lookups that start with this mask, in whatever state. */
+// @ts-ignore: decorator
+@inline
+export function indexOf(start: usize): usize {
+  const index = scratch + SCRATCH_INDEXES + (((start >> 8) ^ (start >> 14)) & (INDEXES - 1)) * INDEX_SIZE
+  if (load<usize>(index) != start || load<u32>(index, IX_GENERATION) != generation) {
+    store<usize>(index, start, IX_START)
+    store<u32>(index, generation, IX_GENERATION)
+    store<u32>(index, STATE_NONE, IX_STATE)
+    forget(index, PRICE_MIN)
+  }
+  return index
+}
+
+// @ts-ignore: decorator
+@inline
+export function isReady(index: usize): bool {
+  return load<u32>(index, IX_STATE) == STATE_READY
+}
+
+function forget(index: usize, price: u32): void {
+  store<u32>(index, 0, IX_SEARCHES)
+  store<u32>(index, 0, IX_VISITS)
+  store<u32>(index, price, IX_PRICE)
+}
+
+/** Masks that the last indexed search probed. */
+export let probed: u32 = 0
+
+// @ts-ignore: decorator
+@inline
+function setOf(value: u32, shift: u64): usize {
+  return <usize>((<u64>value * 0x9e3779b97f4a7c15) >> shift)
+}
+
+/** The first flow for the key of a protocol, by an index that is ready. */
+export function searchIndex(index: usize, key: usize, proto: u32): usize {
+  probed = 0
+  return load<u32>(index, IX_WORDS) == 1 ? searchNarrow(index, key, proto) : searchWide(index, key, proto)
+}
+
+function searchNarrow(index: usize, key: usize, proto: u32): usize {
+  const shift = <u64>load<u32>(index, IX_SHIFT)
+  const size: usize = <usize>8 << <usize>(64 - shift)
+  let masks: u64 = ~0
+  let field = index
+  let sets = index + INDEX_TABLES
+  for (const end = sets + <usize>load<u32>(index, IX_FIELDS) * size; sets < end; sets += size, field += 8) {
+    const value = load<u32>(key + load<u32>(field, IX_FIELD_LIST)) & load<u32>(field, IX_FIELD_LIST + 4)
+    masks &= load<u64>(sets + (setOf(value, shift) << 3))
+  }
+  return probe(index, masks, 0, key, proto)
+}
+
+function searchWide(index: usize, key: usize, proto: u32): usize {
+  const shift = <u64>load<u32>(index, IX_SHIFT)
+  const size: usize = <usize>64 << <usize>(64 - shift)
+  let m0 = i64x2.splat(-1)
+  let m1 = m0
+  let m2 = m0
+  let m3 = m0
+  let field = index
+  let sets = index + INDEX_TABLES
+  for (const end = sets + <usize>load<u32>(index, IX_FIELDS) * size; sets < end; sets += size, field += 8) {
+    const value = load<u32>(key + load<u32>(field, IX_FIELD_LIST)) & load<u32>(field, IX_FIELD_LIST + 4)
+    const set = sets + (setOf(value, shift) << 6)
+    m0 = v128.and(m0, v128.load(set))
+    m1 = v128.and(m1, v128.load(set, 16))
+    m2 = v128.and(m2, v128.load(set, 32))
+    m3 = v128.and(m3, v128.load(set, 48))
+  }
+  let flow = probe(index, i64x2.extract_lane(m0, 0), 0, key, proto)
+  if (flow == 0) flow = probe(index, i64x2.extract_lane(m0, 1), 64, key, proto)
+  if (flow == 0) flow = probe(index, i64x2.extract_lane(m1, 0), 128, key, proto)
+  if (flow == 0) flow = probe(index, i64x2.extract_lane(m1, 1), 192, key, proto)
+  if (flow == 0) flow = probe(index, i64x2.extract_lane(m2, 0), 256, key, proto)
+  if (flow == 0) flow = probe(index, i64x2.extract_lane(m2, 1), 320, key, proto)
+  if (flow == 0) flow = probe(index, i64x2.extract_lane(m3, 0), 384, key, proto)
+  if (flow == 0) flow = probe(index, i64x2.extract_lane(m3, 1), 448, key, proto)
+  return flow
+}
+
+/** Tries the masks of a set, the lowest bit first, which stands for mask `first`. */
+// @ts-ignore: decorator
+@inline
+function probe(index: usize, masks: u64, first: u32, key: usize, proto: u32): usize {
+  let flow: usize = 0
+  while (masks != 0) {
+    const mask = load<usize>(index + ((<usize>first + <usize>ctz(masks)) << 2), IX_MASK_LIST)
+    masks &= masks - 1
+    const p = load<u32>(mask, MASK_PROTO)
+    if (p != proto && p != BE_ALL) continue
+    probed++
+    flow = findFlow(mask, key)
+    if (flow != 0) break
+  }
+  return flow
+}
+
+// ---- making
+
+/** A search without the index visited so many masks: is it time for one? `bits`: those of the key that the plan knows. */
+export function visited(index: usize, masks: u32, bits: usize): void {
+  if (load<u32>(index, IX_STATE) == STATE_MAKING) {
+    make(index)
+    return
+  }
+  const searches = load<u32>(index, IX_SEARCHES) + 1
+  const visits = load<u32>(index, IX_VISITS) + masks
+  store<u32>(index, searches, IX_SEARCHES)
+  store<u32>(index, visits, IX_VISITS)
+  if (visits < load<u32>(index, IX_PRICE)) return
+  if (visits < searches * MASKS_MIN) forget(index, PRICE_MIN)
+  else begin(index, visits, bits)
+}
+
+/** Counts what there is to read, and when that has been paid for, begins. */
+function begin(index: usize, visits: u32, bits: usize): void {
+  let masks: u32 = 0
+  let flows: u32 = 0
+  let fields: u32 = 0
+  let words: u32 = 0
+  for (let mask = load<usize>(index); mask != 0; mask = load<usize>(mask, MASK_NEXT)) {
+    const n = load<u32>(mask, MASK_WORDS)
+    if (masks == MASKS_MAX || n > WORDS_MAX || isU32(mask) || !isKnown(mask, n, bits)) {
+      forget(index, 0x7fffffff) // not at this generation
+      return
+    }
+    store<usize>(index + (masks << 2), mask, IX_MASK_LIST)
+    fields = addFields(index, mask, n, fields)
+    words += n
+    flows += load<u32>(mask, MASK_NFLOWS)
+    masks++
+  }
+  const wide = masks > 64
+  const room = <u32>INDEX_TABLES_SIZE / (wide ? 64 : 8) / max<u32>(fields, 1)
+  let log = SETS_MIN
+  while (log < SETS_MAX && (<u32>1 << log) < flows && (<u32>2 << log) <= room) log++
+  const bytes = fields << (log + (wide ? 6 : 3))
+  if (masks < MASKS_MIN || bytes > <u32>INDEX_TABLES_SIZE || flows >> log > CROWD * masks) {
+    forget(index, 0x7fffffff)
+    return
+  }
+  // A flow is read for each of its words, a visit reads a mask: about the same. Clearing is cheap.
+  const price = flows * (words / masks + 1) + (bytes >>> 8) + (words << 3)
+  if (visits < price) {
+    store<u32>(index, price, IX_PRICE)
+    return
+  }
+  store<u32>(index, masks, IX_MASKS)
+  store<u32>(index, wide ? 8 : 1, IX_WORDS)
+  store<u32>(index, fields, IX_FIELDS)
+  store<u32>(index, 64 - log, IX_SHIFT)
+  clear(index, masks, fields, <u32>1 << log, wide ? 64 : 8)
+  store<u32>(index, 0, IX_AT_MASK)
+  store<usize>(index, 0, IX_AT_TABLE)
+  store<u32>(index, STATE_MAKING, IX_STATE)
+}
+
+/** Are the mask's bits among those that the plan knows? Else control is at work, and its generation is to come. */
+function isKnown(mask: usize, words: u32, bits: usize): bool {
+  for (let pair = mask, end = mask + (words << 3); pair < end; pair += 8) {
+    const offset = load<u32>(pair, MASK_PAIRS)
+    if (offset < <u32>KEY_SIZE && (load<u32>(pair, MASK_PAIRS + 4) & ~load<u32>(bits + offset)) != 0) return false
+  }
+  return true
+}
+
+/** The field of a word and bits, -1 when the index has none. */
+function fieldOf(index: usize, fields: u32, offset: u32, bits: u32): i32 {
+  for (let i: u32 = 0; i < fields; i++) {
+    const field = index + (i << 3)
+    if (load<u32>(field, IX_FIELD_LIST) == offset && load<u32>(field, IX_FIELD_LIST + 4) == bits) return i
+  }
+  return -1
+}
+
+/** Fields of the mask that are new; when there are too many, those that came first will do. */
+function addFields(index: usize, mask: usize, words: u32, fields: u32): u32 {
+  for (let pair = mask, end = mask + (words << 3); pair < end && fields < FIELDS_MAX; pair += 8) {
+    const offset = load<u32>(pair, MASK_PAIRS)
+    const bits = load<u32>(pair, MASK_PAIRS + 4)
+    if (fieldOf(index, fields, offset, bits) >= 0) continue
+    store<u32>(index + (fields << 3), offset, IX_FIELD_LIST)
+    store<u32>(index + (fields << 3), bits, IX_FIELD_LIST + 4)
+    fields++
+  }
+  return fields
+}
+
+/** Every set begins with the masks that do not look at its field. */
+function clear(index: usize, masks: u32, fields: u32, sets: u32, size: usize): void {
+  for (let f: u32 = 0; f < fields; f++) {
+    const table = index + INDEX_TABLES + <usize>(f * sets) * size
+    memory.fill(table, 0, size)
+    const field = index + (f << 3)
+    for (let i: u32 = 0; i < masks; i++) {
+      if (!looksAt(load<usize>(index + (i << 2), IX_MASK_LIST), load<u32>(field, IX_FIELD_LIST), load<u32>(field, IX_FIELD_LIST + 4))) {
+        addMask(table, i)
+      }
+    }
+    for (let s: u32 = 1; s < sets; s++) memory.copy(table + <usize>s * size, table, size)
+  }
+}
+
+function looksAt(mask: usize, offset: u32, bits: u32): bool {
+  for (let pair = mask, end = mask + (load<u32>(mask, MASK_WORDS) << 3); pair < end; pair += 8) {
+    if (load<u32>(pair, MASK_PAIRS) == offset && load<u32>(pair, MASK_PAIRS + 4) == bits) return true
+  }
+  return false
+}
+
+// @ts-ignore: decorator
+@inline
+function addMask(set: usize, i: u32): void {
+  const byte = set + (i >>> 3)
+  store<u8>(byte, load<u8>(byte) | <u8>(<u32>1 << (i & 7)))
+}
+
+/** Reads the next piece of the masks' tables. */
+function make(index: usize): void {
+  let left = PIECE
+  while (left != 0) {
+    const i = load<u32>(index, IX_AT_MASK)
+    if (i == load<u32>(index, IX_MASKS)) {
+      store<u32>(index, STATE_READY, IX_STATE)
+      return
+    }
+    const mask = load<usize>(index + (i << 2), IX_MASK_LIST)
+    const table = load<usize>(mask, MASK_TABLE)
+    if (table != load<usize>(index, IX_AT_TABLE)) {
+      // The mask is new, or has a new table.
+      store<usize>(index, table, IX_AT_TABLE)
+      store<u32>(index, 0, IX_AT_CELL)
+      readFields(index, mask)
+    }
+    const cells = load<u32>(table, TABLE_MASK) + 1
+    let cell = load<u32>(index, IX_AT_CELL)
+    for (; cell < cells && left != 0; cell++, left--) {
+      const flow = load<usize>(table + (cell << 3), TABLE_CELLS + CELL_FLOW)
+      if (flow > <usize>CELL_DEAD) addFlow(index, i, load<u32>(mask, MASK_WORDS), flow)
+    }
+    store<u32>(index, cell, IX_AT_CELL)
+    if (cell == cells) {
+      store<u32>(index, i + 1, IX_AT_MASK)
+      store<usize>(index, 0, IX_AT_TABLE)
+    }
+  }
+}
+
+function readFields(index: usize, mask: usize): void {
+  const words = load<u32>(mask, MASK_WORDS)
+  for (let i: u32 = 0; i < words; i++) {
+    const pair = mask + (i << 3)
+    const field = fieldOf(index, load<u32>(index, IX_FIELDS), load<u32>(pair, MASK_PAIRS), load<u32>(pair, MASK_PAIRS + 4))
+    store<i32>(index + (i << 2), field, IX_AT_FIELDS)
+  }
+}
+
+/** Mask i has a flow: its bit into the sets of its values. */
+function addFlow(index: usize, i: u32, words: u32, flow: usize): void {
+  const shift = <u64>load<u32>(index, IX_SHIFT)
+  const size = <usize>load<u32>(index, IX_WORDS) << 3
+  const key = load<usize>(flow, FLOW_KEY_PTR)
+  for (let w: u32 = 0; w < words; w++) {
+    const field = load<i32>(index + (w << 2), IX_AT_FIELDS)
+    if (field < 0) continue
+    const table = index + INDEX_TABLES + ((<usize>field * size) << <usize>(64 - shift))
+    addMask(table + setOf(load<u32>(key + (w << 2)), shift) * size, i)
+  }
+}

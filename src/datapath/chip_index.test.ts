@@ -1,0 +1,190 @@
+// The mask index finds what the search mask after mask finds: random masks and flows, packets that are new each time.
+// The oracle is the definition: the first mask of the packet's protocol whose flow has the packet's words.
+
+import { beforeEach, describe, expect, it } from 'vitest'
+import { type Arena, createArena } from '../memory/arena.ts'
+import { counterAlloc, counterRead } from '../memory/counters.ts'
+import * as T from '../memory/layout/action.ts'
+import * as K from '../memory/layout/flow_key.ts'
+import * as N from '../memory/layout/netdev.ts'
+import * as P from '../memory/layout/program.ts'
+import { SUPER_GENERATION } from '../memory/layout/super.ts'
+import * as W from '../memory/layout/worker.ts'
+import * as Hand from '../testing/hand_table.ts'
+import { Datapath } from './chip.ts'
+import { lookupAlarm } from './lookup_alarm.ts'
+
+type Pair = [offset: number, bits: number]
+interface Rule {
+  readonly mask: number
+  readonly proto: number
+  readonly pairs: readonly Pair[]
+  readonly words: readonly number[]
+  readonly counter: number
+}
+
+let a: Arena
+let dp: Datapath
+let port: number
+let chain: number
+let seed = 1
+const random = (n: number): number => {
+  seed = (Math.imul(seed, 1664525) + 1013904223) | 0
+  return (seed >>> 8) % n
+}
+
+beforeEach(() => {
+  a = createArena({ bytes: 96 << 20, packets: 64, counters: 1 << 14, emc: 64 })
+  dp = new Datapath(a, 0)
+  port = Hand.handDevice(a, 1)
+  chain = Hand.chain0(a, Hand.handBlock(a, port, N.NETDEV_INGRESS))
+  seed = 1
+})
+
+const ALL = 0x0300
+const IP = 0x0008
+const IPV6 = 0xdd86
+/** What a rule may look at: few values each, so that packets match, and nearly do. */
+const FIELDS: Pair[] = [
+  [K.KEY_IPV4_SRC, 0xff000000 | 0],
+  [K.KEY_IPV4_SRC, -1],
+  [K.KEY_IPV4_DST, -1],
+  [K.KEY_IPV4_DST, 0x0f000000],
+  [K.KEY_PORT_SRC, 0xffff],
+  [K.KEY_PORT_SRC, -1],
+  [K.KEY_IP_TOS, 0xff],
+  [K.KEY_IP_TOS, 0xff00],
+  [K.KEY_ETH_DST, 0xffff],
+  [K.KEY_N_PROTO, 0x00ffffff],
+]
+
+function frame(): Uint8Array {
+  const f = new Uint8Array(60)
+  f.set([
+    random(3) * 2,
+    random(2),
+    0,
+    0,
+    0,
+    1,
+    2,
+    9,
+    9,
+    9,
+    9,
+    9,
+    8,
+    0,
+    0x45,
+    random(3),
+    0,
+    46,
+    0,
+    0,
+    0,
+    0,
+    random(4),
+    17,
+  ])
+  f.set([0, 0, 10, 0, 0, random(40), 10, 1, 0, random(40), 0, random(6), 0, random(6)], 24)
+  return f
+}
+
+/** Adds masks with flows whose words are those of some frames. */
+function addRules(masks: number, flowsOfEach: number): Rule[] {
+  const rules: Rule[] = []
+  for (let i = 0; i < masks; i++) {
+    const pairs = FIELDS.filter(() => random(3) === 0)
+    const proto = [ALL, IP, IP, IPV6][random(4)]
+    const mask = Hand.handMask(a, Hand.handPrio(a, chain, i + 1, proto), pairs, 64)
+    const seen = new Set<string>()
+    for (let f = 0; f < flowsOfEach; f++) {
+      const key = keyOf(frame())
+      const words = pairs.map(([offset, bits]) => key[offset >> 2] & bits)
+      if (seen.has(words.join())) continue
+      seen.add(words.join())
+      const counter = counterAlloc(a)
+      Hand.handFlow(a, mask, words, [...Hand.op(P.OP_COUNT, counter), ...Hand.op(P.OP_END, T.TC_ACT_SHOT)])
+      rules.push({ mask: i, proto, pairs, words, counter })
+    }
+  }
+  return rules
+}
+
+function keyOf(f: Uint8Array): Int32Array {
+  const pkt = dp.alloc()
+  dp.loadBytes(pkt, f)
+  a.m[(pkt + 12) >> 2] = 1 // PKT_IIF
+  const at = dp.dissect(pkt) >> 2
+  const key = a.m.slice(at, at + 128)
+  dp.release(pkt)
+  return key
+}
+
+/** Sends the frame with nothing in the cache; the counter that went up, 0 for none. */
+function send(f: Uint8Array, rules: readonly Rule[]): number {
+  const before = rules.map((r) => counterRead(a, r.counter).packets)
+  const pkt = dp.alloc()
+  dp.loadBytes(pkt, f)
+  dp.receive(pkt, port)
+  for (const e of dp.takeEmissions()) dp.release(e.pkt)
+  return rules.find((r, i) => counterRead(a, r.counter).packets !== before[i])?.counter ?? 0
+}
+
+function oracle(f: Uint8Array, rules: readonly Rule[]): number {
+  const key = keyOf(f)
+  const hit = rules.filter(
+    (r) => r.proto !== IPV6 && r.pairs.every(([offset, bits], w) => (key[offset >> 2] & bits) === r.words[w]),
+  )
+  return hit.sort((x, y) => x.mask - y.mask)[0]?.counter ?? 0
+}
+
+describe('the mask index', { timeout: 120_000 }, () => {
+  it.each([
+    [6, 4],
+    [64, 2],
+    [65, 2],
+    [300, 1],
+    [512, 1],
+    [513, 1], // more than an index takes
+  ])('of %i masks with %i flows each says what the search says', (masks, flows) => {
+    const rules = addRules(masks, flows)
+    for (let i = 0; i < 1500; i++) {
+      const f = frame()
+      expect(send(f, rules), `packet ${i}`).toBe(oracle(f, rules))
+    }
+  })
+
+  it('is made anew when control changed something, and sees the new rule at once', () => {
+    let rules = addRules(40, 2)
+    for (let round = 0; round < 20; round++) {
+      for (let i = 0; i < 150; i++) {
+        const f = frame()
+        expect(send(f, rules), `round ${round}, packet ${i}`).toBe(oracle(f, rules))
+      }
+      rules = [...rules, ...addRules(1, 3).map((r) => ({ ...r, mask: 1000 + round }))]
+    }
+  })
+
+  it('leaves few of 512 masks to probe, where the search would visit all', () => {
+    // Each mask looks at one address of its own, under bits of its own.
+    for (let i = 0; i < 512; i++) {
+      const pairs: Pair[] = [
+        [K.KEY_IPV4_SRC, (-1 << (i % 16)) & -1 & ~(1 << (16 + (i % 8)))],
+        [K.KEY_IPV4_DST, (-1 << (i >> 4)) | 1],
+      ]
+      const mask = Hand.handMask(a, Hand.handPrio(a, chain, i + 1, IP), pairs, 4)
+      Hand.handFlow(a, mask, [i * 7919, i * 104729], Hand.op(P.OP_END, T.TC_ACT_OK))
+    }
+    const steep = () => a.m[(dp.struct + W.WORKER_STEEP) >> 2]
+    for (let i = 0; i < 400; i++) send(frame(), [])
+    const before = steep()
+    expect(before).toBeGreaterThan(0)
+    for (let i = 0; i < 400; i++) send(frame(), [])
+    expect(steep()).toBe(before)
+    expect(lookupAlarm(a)).toEqual({ lookups: before, masks: 512, ifindex: 1, chain: 0 })
+    a.m[SUPER_GENERATION >> 2]++
+    for (let i = 0; i < 10; i++) send(frame(), [])
+    expect(steep()).toBe(before + 10)
+  })
+})
