@@ -99,6 +99,8 @@ program
   .description('Run the daemon: a switch that tc and ip manage, until SIGTERM.')
   .option('--config <file>', 'configuration (default: /etc/flowerbed.yaml, if it is there)')
   .option('--socket <path>', `where to listen for rtnetlink (default: ${DEFAULT_SOCKET})`)
+  .option('--workers <n>', 'datapath threads (default: 1)', count(1, 16))
+  .option('--control-workers <n>', 'threads that do requests (default: one less than there are cores)', count(1, 32))
   .addHelpText(
     'after',
     `

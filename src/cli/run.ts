@@ -7,19 +7,30 @@ import { openLog } from '../daemon/log.ts'
 export interface RunCommand {
   readonly config?: string
   readonly socket?: string
+  readonly workers?: number
+  readonly controlWorkers?: number
 }
 
 /** Read when it is there and no other is named. */
 const CONFIG = '/etc/flowerbed.yaml'
 
-/** Runs the daemon; resolves with 0 when SIGTERM or SIGINT has ended it. */
+/** Runs the daemon; resolves with 0 when SIGTERM or SIGINT has ended it, with 1 when it could not go on. */
 export async function run(o: RunCommand): Promise<number> {
   const config: Config = o.config !== undefined || existsSync(CONFIG) ? readConfig(o.config ?? CONFIG) : defaultConfig()
-  const daemon = await startDaemon({ ...config, socket: o.socket ?? config.socket }, openLog(config.log))
-  await new Promise<void>((resolve) => {
-    process.once('SIGTERM', () => resolve())
-    process.once('SIGINT', () => resolve())
+  const daemon = await startDaemon(
+    {
+      ...config,
+      socket: o.socket ?? config.socket,
+      workers: o.workers ?? config.workers,
+      controlWorkers: o.controlWorkers ?? config.controlWorkers,
+    },
+    openLog(config.log),
+  )
+  const signal = new Promise<0>((resolve) => {
+    process.once('SIGTERM', () => resolve(0))
+    process.once('SIGINT', () => resolve(0))
   })
+  const status = await Promise.race([signal, daemon.failed.then(() => 1)])
   await daemon.close()
-  return 0
+  return status
 }

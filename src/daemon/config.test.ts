@@ -8,6 +8,8 @@ test('defaults', () => {
     log: 'info',
     ports: [],
     scripts: [],
+    workers: 1,
+    controlWorkers: undefined,
   })
 })
 
@@ -20,6 +22,8 @@ ports:
   - name: p0
   - { name: p1, driver: dummy, mac: 02:00:00:00:00:AB, mtu: 9000 }
 scripts: [setup.tc, /etc/rules.tc]
+workers: 2
+control_workers: 3
 `
   expect(parseConfig(text, '/etc/flowerbed.yaml')).toEqual({
     socket: '/tmp/x.sock',
@@ -30,6 +34,8 @@ scripts: [setup.tc, /etc/rules.tc]
       { name: 'p1', mac: Uint8Array.of(2, 0, 0, 0, 0, 0xab), mtu: 9000 },
     ],
     scripts: ['/etc/setup.tc', '/etc/rules.tc'],
+    workers: 2,
+    controlWorkers: 3,
   })
 })
 
@@ -40,7 +46,9 @@ test.each([
   ],
   ['ports:\n  - name: p0\n    driver: magic\n', /^c\.yaml:3: .*no such port driver: magic/],
   ['ports:\n  - name: p0\n\n    mtuu: 1\n', /^c\.yaml:4: there is no option mtuu$/],
-  ['log: info\nworkers: 3\n', /^c\.yaml:2: there is no option workers$/],
+  ['log: info\nworkerz: 3\n', /^c\.yaml:2: there is no option workerz$/],
+  ['workers: 0\n', /^c\.yaml:1: workers: /],
+  ['control_workers: many\n', /^c\.yaml:1: control_workers: /],
   ['ports:\n  - name: p0\n  - name: p0\n', /^c\.yaml:3: ports\[1\]\.name: there is a device p0 already$/],
   ['ports:\n  - name: lo\n', /^c\.yaml:2: .*there is a device lo already$/],
   ['ports:\n  - mtu: 1500\n', /^c\.yaml:2: ports\[0\]\.name: /],

@@ -9,6 +9,8 @@
 //       mac: 02:00:00:00:00:07
 //       mtu: 9000
 //   scripts: [setup.tc, rules.tc]   # ip and tc lines to run at the start, relative to this file
+//   workers: 1                      # datapath threads, which share the live ports
+//   control_workers: 3              # threads that do requests; when absent, one less than there are cores
 //
 // What is wrong is a ConfigError that names file, line and place.
 
@@ -30,6 +32,9 @@ const driver = z.string().superRefine((name, c) => {
     : `no such port driver: ${name}; there is: dummy`
   c.addIssue({ code: 'custom', message })
 })
+
+export const WORKERS_MAX = 16
+export const CONTROL_WORKERS_MAX = 32
 
 const port = z.strictObject({
   name: z.string().regex(/^[^\s/:]{1,15}$/, 'the name of a device has 1 to 15 characters, without blank, / or :'),
@@ -60,6 +65,8 @@ const schema = z.strictObject({
       })
     }),
   scripts: z.array(z.string().min(1)).default([]),
+  workers: z.int().min(1).max(WORKERS_MAX).default(1),
+  control_workers: z.int().min(1).max(CONTROL_WORKERS_MAX).optional(),
 })
 
 export interface PortConfig {
@@ -75,6 +82,10 @@ export interface Config {
   readonly ports: readonly PortConfig[]
   /** Absolute paths. */
   readonly scripts: readonly string[]
+  /** Datapath threads. */
+  readonly workers: number
+  /** Control workers; undefined: as many as suit the machine. */
+  readonly controlWorkers: number | undefined
 }
 
 /** The configuration in a file. Throws ConfigError. */
@@ -110,6 +121,8 @@ export function parseConfig(text: string, path: string): Config {
     log: c.log,
     ports: c.ports.map((p, i) => ({ name: p.name, mac: macOf(p.mac, i), mtu: p.mtu })),
     scripts: c.scripts.map((s) => resolve(dirname(path), s)),
+    workers: c.workers,
+    controlWorkers: c.control_workers,
   }
 }
 

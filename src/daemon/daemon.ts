@@ -1,96 +1,126 @@
-// The daemon: a switch that lives, under the wall clock, and the rtnetlink socket by which others manage it.
+// The daemon: a switch that lives, under a monotonic clock, and the rtnetlink socket by which others manage it.
 //
-//   configuration ─▶ switch, ports ─▶ start-up scripts ─▶ socket ─▶ requests and time, until `close`
+//   main             sockets, supervision; never blocks                                     (this file, seats.ts)
+//   switch thread    the switch: time, host, works; requests that change links and neighbours (switch_thread.ts)
+//   control workers  all other requests, at the same time                                   (control_thread.ts)
+//   datapath threads packets of live ports                                                  (port_link.ts is their seam)
 //
-// One thread owns the switch and does everything: requests as they come, timers in between. Time is a monotonic clock
-// that begins with the daemon, brought to the switch before each request and at every tick. It needs no privileges:
-// there are only dummy ports, which count what they are to send and send it nowhere.
+//   configuration ─▶ switch thread: ports, start-up scripts ─▶ control workers ─▶ socket ─▶ requests, until `close`
+//
+// All of them work on one arena. It needs no privileges: there are only dummy ports, which count what they are to send
+// and send it nowhere.
 
-import { readFileSync } from 'node:fs'
-import { execute } from '../replay/execute.ts'
+import { availableParallelism } from 'node:os'
+import { type Arena, attachArena } from '../memory/arena.ts'
+import { leave } from '../memory/threads.ts'
 import { type RtnlServer, serve } from '../rtnl/server.ts'
-import { createSwitch, type Switch } from '../switch/switch.ts'
-import { LanguageError } from '../tc/language_error.ts'
-import { splitScript } from '../tc/line.ts'
+import { spawn, type Thread } from '../sync/thread.ts'
+import { beginning, openClock } from './clock.ts'
 import type { Config } from './config.ts'
 import { ConfigError } from './config_error.ts'
+import { newListening, setListening } from './listening.ts'
 import type { Log } from './log.ts'
-import { openNews } from './news.ts'
-
-/** How often time is brought to an idle switch, in ms: its timers are those of neighbours. */
-const TICK = 20
-/** Room for an Ethernet header and a VLAN tag. */
-const HEADERS = 18
+import { type CommonData, END, type Failed, type Ready, type Said, type SwitchThreadData } from './protocol.ts'
+import { Seats } from './seats.ts'
 
 export interface Daemon {
-  readonly switch: Switch
+  readonly arena: Arena
   readonly server: RtnlServer
+  readonly seats: Seats
+  /** Nanoseconds of the switch's clock. */
+  now(): number
+  /** Settles with what makes it impossible to go on: the death of the switch thread. */
+  readonly failed: Promise<Error>
   /** Ends everything in order; the socket is gone then. */
   close(): Promise<void>
 }
 
+/** Control workers when nobody says how many: a core is main's and the switch's. */
+const controlWorkers = (): number => Math.max(1, availableParallelism() - 1)
+
 /**
- * Starts a daemon. Throws ConfigError when a start-up script fails, and the system's error when the socket cannot be
- * had; then nothing is left behind.
+ * Starts a daemon. Rejects with ConfigError when a start-up script fails, and with the system's error when the socket
+ * cannot be had; then nothing is left behind.
  */
 export async function startDaemon(config: Config, log: Log): Promise<Daemon> {
-  const sw = createSwitch({
-    ports: config.ports,
-    frameSize: Math.max(1500, ...config.ports.map((p) => p.mtu)) + HEADERS,
+  const began = beginning()
+  const common: CommonData = { began, listening: newListening(), doing: new Int32Array(new SharedArrayBuffer(4)) }
+  const { ports, scripts } = config
+  const data: SwitchThreadData = { ...common, role: 'switch', ports, scripts, workers: config.workers }
+  const thread = spawn(new URL('./switch_thread.ts', import.meta.url), data, 'switch')
+  const { memory } = await ready(thread, log)
+  const arena = attachArena(memory)
+
+  let fail = (_: Error): void => {}
+  const failed = new Promise<Error>((resolve) => {
+    fail = resolve
   })
-  const began = performance.now()
-  const clock = (): void => sw.advance(Math.floor((performance.now() - began) * 1e6))
+  let ending = false
+  void thread.ended.then(({ error, code }) => {
+    if (ending) return
+    log.error({ thread: 'switch', code, error: error?.stack }, 'the switch thread died')
+    fail(error ?? new Error(`the switch thread ended early (${code})`))
+  })
   let server: RtnlServer | undefined
-  const ms = (): number => Math.floor(sw.now / 1e6)
-  const news = openNews(sw.arena, ms, (message) => server?.tell(message))
+  const seats = new Seats({
+    arena,
+    began,
+    listening: common.listening,
+    switchThread: { thread, doing: common.doing },
+    control: config.controlWorkers ?? controlWorkers(),
+    log,
+    tell: (message, except) => server?.tell(message, except),
+    failed: fail,
+  })
+  const close = async (): Promise<void> => {
+    ending = true
+    await server?.close()
+    await seats.close()
+    leave(arena)
+  }
   try {
-    for (const script of config.scripts) runScript(sw, script, log)
     server = await serve({
       path: config.socket,
       mode: config.mode,
-      request: (message) => {
-        clock()
-        return sw.request(message)
-      },
-      listening: news.listening,
+      executor: seats,
+      listening: (groups) => setListening(common.listening, groups),
       closed: (why) => log.debug({ why }, 'a client is gone'),
     })
   } catch (e) {
-    sw.close()
+    await close()
     throw e
   }
-  const tick = setInterval(clock, TICK)
-  log.info({ socket: config.socket, ports: config.ports.map((p) => p.name) }, 'ready')
+  log.info({ socket: config.socket, ports: ports.map((p) => p.name), control: seats.control.length }, 'ready')
   return {
-    switch: sw,
+    arena,
     server,
+    seats,
+    now: openClock(began),
+    failed,
     async close() {
-      clearInterval(tick)
-      await server.close()
-      sw.close()
+      await close()
       log.info('ended')
     },
   }
 }
 
-/** Runs the lines of a start-up script; the first that is refused is one too many. */
-function runScript(sw: Switch, path: string, log: Log): void {
-  let text: string
-  try {
-    text = readFileSync(path, 'utf8')
-  } catch (e) {
-    throw new ConfigError(`${path}: ${(e as NodeJS.ErrnoException).code === 'ENOENT' ? 'no such script' : String(e)}`)
-  }
-  try {
-    for (const line of splitScript(text)) {
-      try {
-        const printed = execute(sw, line.words)
-        if (printed !== '') log.info({ script: path, line: line.first, printed }, 'a script printed')
-      } catch (e) {
-        throw e instanceof LanguageError ? new ConfigError(`${path}:${line.first}: ${e.message}`) : e
+/** Waits until the switch stands. Rejects with ConfigError, or with what the thread died of. */
+async function ready(thread: Thread, log: Log): Promise<Ready> {
+  const said = await new Promise<Ready | Failed>((resolve, reject) => {
+    let done = false
+    thread.onMessage((message) => {
+      if (done || message instanceof Uint8Array) return
+      const m = message as Ready | Failed | Said
+      if ('log' in m) log[m.log](m.what, m.message)
+      else {
+        done = true
+        resolve(m)
       }
-    }
-  } catch (e) {
-    throw e instanceof LanguageError ? new ConfigError(`${path}: ${e.message}`) : e
-  }
+    })
+    void thread.ended.then(({ error, code }) => reject(error ?? new Error(`the switch thread ended early (${code})`)))
+  })
+  if ('ready' in said) return said
+  thread.post(END)
+  await thread.ended
+  throw new ConfigError(said.failed)
 }

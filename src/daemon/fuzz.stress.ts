@@ -123,14 +123,12 @@ export function fuzz(messages: number, seed: number, checkEvery = 50): FuzzResul
     }
     let refused = false
     try {
-      receive(sw, m, 4711, (replies) => {
-        for (const r of replies) {
-          if (msgLen(viewOf(r)) !== r.length) fail('a reply whose length is not its own')
-          const type = msgType(viewOf(r))
-          if (type === NLMSG_ERROR && parseError(r).errno !== 0) refused = true
-          else if (type < 16 && type !== NLMSG_ERROR && type !== NLMSG_DONE) fail(`a reply of type ${type}`)
-        }
-      })
+      for (const r of receive(sw, m, 4711)) {
+        if (msgLen(viewOf(r)) !== r.length) fail('a reply whose length is not its own')
+        const type = msgType(viewOf(r))
+        if (type === NLMSG_ERROR && parseError(r).errno !== 0) refused = true
+        else if (type < 16 && type !== NLMSG_ERROR && type !== NLMSG_DONE) fail(`a reply of type ${type}`)
+      }
     } catch (e) {
       fail(`threw ${(e as Error).stack}`)
     }

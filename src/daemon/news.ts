@@ -2,7 +2,7 @@
 // everything of tc.
 //
 // The tables call their listeners on the thread that made the change, in the middle of the request; a message is made
-// only while somebody is in its group. `openNews` once a switch; `listening` whenever clients join or leave.
+// only while somebody is in its group (listening.ts). `openNews` once a thread; `attend` before each request.
 
 import { contextOf } from '../flow/context.ts'
 import type { Arena } from '../memory/arena.ts'
@@ -23,19 +23,24 @@ import { RTNLGRP_LINK } from '../wire/rtm_link.ts'
 import { RTNLGRP_NEIGH } from '../wire/rtm_neigh.ts'
 import { RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV6_ROUTE } from '../wire/rtm_route.ts'
 import { RTNLGRP_TC } from '../wire/tcm.ts'
+import { isListening } from './listening.ts'
 
 export interface News {
-  /** Somebody is in these groups, and nobody in others. */
-  listening(groups: ReadonlySet<number>): void
+  /** Looks whether anybody wants to hear of tc: its messages are made by flow/, which must be told before. */
+  attend(): void
 }
 
-/** From now on every change of the switch in this arena goes to `tell`. `now`: ms of the switch's clock. */
-export function openNews(a: Arena, now: () => number, tell: (message: Uint8Array) => void): News {
-  let groups: ReadonlySet<number> = new Set()
+/** From now on every change that this thread makes goes to `tell`. `now`: ms of the switch's clock. */
+export function openNews(
+  a: Arena,
+  now: () => number,
+  listening: Int32Array,
+  tell: (message: Uint8Array) => void,
+): News {
   const b = new Builder(1024)
   const c: NetContext = { a, now, kinds: { named: tunnelNamed, of: tunnelOf } }
   const say = (group: number, other: number, event: number, fill: () => void): void => {
-    if (!groups.has(group) && !groups.has(other)) return
+    if (!isListening(listening, group) && !isListening(listening, other)) return
     b.begin(event, 0)
     fill()
     tell(b.end())
@@ -45,9 +50,8 @@ export function openNews(a: Arena, now: () => number, tell: (message: Uint8Array
   addrListen(a, (_, event, p) => say(RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR, event, () => fillAddr(a, p, b)))
   fibListen(a, (_, event, r) => say(RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV6_ROUTE, event, () => fillRoute(readRoute(a, r), b)))
   return {
-    listening(now) {
-      groups = now
-      contextOf(a).notify = now.has(RTNLGRP_TC) ? tell : undefined
+    attend() {
+      contextOf(a).notify = isListening(listening, RTNLGRP_TC) ? tell : undefined
     },
   }
 }

@@ -71,9 +71,8 @@ function give(sw: Switch, r: Recorded): Answer | null {
   }
   let answer: Answer = { errno: 0, message: '' }
   for (const request of requests)
-    receive(sw, request, 4711, (replies) => {
-      for (const reply of replies) if (msgType(viewOf(reply)) === NLMSG_ERROR) answer = parseError(reply)
-    })
+    for (const reply of receive(sw, request, 4711))
+      if (msgType(viewOf(reply)) === NLMSG_ERROR) answer = parseError(reply)
   return answer.errno === EOPNOTSUPP ||
     /not supported|unknown|no such|Failed to load TC action module/i.test(answer.message)
     ? null

@@ -76,6 +76,7 @@ reason(
 )
 reason(Drop.DROP_TUNNEL_SEQ, 'tunnel_seq', 'A GRE sequence number that is missing or older than those before it.')
 reason(Drop.DROP_TUNNEL_PROTOCOL, 'tunnel_protocol', 'Of a protocol that the tunnel does not carry.')
+reason(Drop.DROP_RING_FULL, 'ring_full', 'More packets than another thread could take: for the host, or for a port.')
 
 /** All reasons, by number; there is none 0. */
 export const dropReasons: readonly DropReason[] = reasons.filter((r) => r !== undefined)

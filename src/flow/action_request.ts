@@ -212,7 +212,7 @@ function flushActions(c: FlowContext, d: DataView, tab: number, reply: Reply): v
 const LARGE = 16000
 
 /** RTM_GETACTION as a dump: the instances of a kind by index, in messages of 32 or, when asked, as many as fit. */
-export function dumpActions(c: FlowContext, d: DataView, reply: Reply): void {
+export function* dumpActions(c: FlowContext, d: DataView): Generator<Uint8Array[], void> {
   const tab = actionTab(d)
   parseAttrs(d, tab, tab + attrLen(d, tab), list, ACTIONS_MAX)
   if (list[1] === 0) return
@@ -223,10 +223,14 @@ export function dumpActions(c: FlowContext, d: DataView, reply: Reply): void {
   const flags = root[Tca.TCA_ROOT_FLAGS] === 0 ? 0 : d.getUint32(root[Tca.TCA_ROOT_FLAGS], true)
   const delta = root[Tca.TCA_ROOT_TIME_DELTA]
   const since = delta === 0 ? -1 : c.now() - d.getUint32(delta, true)
-  for (let next = 0; next >= 0; ) next = dumpSome(c, d, kind, next, flags, since, reply)
+  for (let next = 0; next >= 0; ) {
+    const messages: Uint8Array[] = []
+    next = dumpSome(c, d, kind, next, flags, since, (m) => messages.push(m))
+    yield messages
+  }
 }
 
-/** One message from index `from` on; the index to go on from, -1 at the end. */
+/** One message from index `from` on, if there are any; the index to go on from, -1 at the end. */
 function dumpSome(
   c: FlowContext,
   d: DataView,

@@ -97,9 +97,6 @@ export function nextCookie(a: Arena): number {
   return cookieNext++
 }
 
-/** This thread's RCU section was begun by `beginReading`, not by its owner. */
-let ours = false
-
 /**
  * Begins an RCU read section of this thread: what it finds stays until `endReading`. Inside another section it begins
  * none. Says whether it began one.
@@ -109,17 +106,10 @@ export function beginReading(a: Arena): boolean {
   const reader = readerOf(a)
   if (Rcu.isOnline(a.m, r, reader)) return false
   Rcu.online(a.m, r, reader)
-  ours = true
   return true
 }
 
 /** The end of a section that `beginReading` began. */
 export function endReading(a: Arena): void {
-  ours = false
   Rcu.offline(a.m, rcuOf(a), readerOf(a))
-}
-
-/** In the middle of a long request: it holds nothing but references. */
-export const pause = (a: Arena): void => {
-  if (ours) Rcu.quiescent(a.m, rcuOf(a), readerOf(a))
 }

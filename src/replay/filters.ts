@@ -1,17 +1,26 @@
 // filters.json: what `tc -s -j filter show` says of every hook, under the hook's name (p0-ingress, vxlan0-egress, block-22).
 import { execute, type Kernel } from './execute.ts'
 
-interface Qdisc {
+export interface Qdisc {
   readonly kind: string
   readonly dev: string
   readonly ingress_block?: number
   readonly egress_block?: number
 }
 
-/** The hooks that have filters or could have: name, and the words that name it to tc. */
-export function hooks(kernel: Kernel): { name: string; words: string[] }[] {
+export interface HookName {
+  readonly name: string
+  /** The words that name it to tc. */
+  readonly words: readonly string[]
+}
+
+/** The hooks that have filters or could have. */
+export const hooks = (kernel: Kernel): HookName[] => hooksOf(show(kernel, ['tc', 'qdisc', 'show']) as Qdisc[])
+
+/** The hooks of what `tc -j qdisc show` says. */
+export function hooksOf(qdiscs: readonly Qdisc[]): HookName[] {
   const found = new Map<string, string[]>()
-  for (const q of show(kernel, ['tc', 'qdisc', 'show']) as Qdisc[]) {
+  for (const q of qdiscs) {
     if (q.kind !== 'clsact' && q.kind !== 'ingress') continue
     for (const side of q.kind === 'clsact' ? ['egress', 'ingress'] : ['ingress']) {
       const block = side === 'ingress' ? q.ingress_block : q.egress_block

@@ -16,6 +16,7 @@ import {
   NLM_F_ECHO,
   NLM_F_MULTI,
   NLM_F_REQUEST,
+  NLMSG_DONE,
   NLMSG_ERROR,
   NLMSG_HDRLEN,
   setMsgPid,
@@ -28,77 +29,94 @@ export const DATAGRAM_SIZE = 3776
 /** NLMSG_MIN_TYPE: below are control messages, which ask for nothing. */
 const MIN_TYPE = 16
 
-/** Packs answers into datagrams: consecutive parts of a dump together, other messages alone. */
-export function pack(replies: readonly Uint8Array[]): Uint8Array[] {
-  const datagrams: Uint8Array[] = []
-  for (let i = 0; i < replies.length; ) {
-    let size = align4(replies[i].length)
-    let end = i + 1
-    if (isPart(replies[i]))
-      for (; end < replies.length && isPart(replies[end]); end++) {
-        if (size + align4(replies[end].length) > DATAGRAM_SIZE) break
-        size += align4(replies[end].length)
-      }
-    const datagram = new Uint8Array(size)
-    for (let at = 0; i < end; i++) {
-      datagram.set(replies[i], at)
-      at += align4(replies[i].length)
-    }
-    datagrams.push(datagram)
-  }
-  return datagrams
-}
-
 const isPart = (m: Uint8Array): boolean => (msgFlags(viewOf(m)) & NLM_F_MULTI) !== 0
 
+/** Packs answers into datagrams as they come: consecutive parts of a dump together, other messages alone. */
+export function* pack(replies: Iterable<Uint8Array>): Generator<Uint8Array, void> {
+  let parts: Uint8Array[] = []
+  let size = 0
+  for (const m of replies) {
+    const n = align4(m.length)
+    if (parts.length > 0 && (!isPart(m) || size + n > DATAGRAM_SIZE)) {
+      yield join(parts, size)
+      parts = []
+      size = 0
+    }
+    parts.push(m)
+    size += n
+    if (isPart(m) && msgType(viewOf(m)) !== NLMSG_DONE) continue
+    yield join(parts, size)
+    parts = []
+    size = 0
+  }
+  if (parts.length > 0) yield join(parts, size)
+}
+
+function join(messages: readonly Uint8Array[], size: number): Uint8Array {
+  const datagram = new Uint8Array(size)
+  let at = 0
+  for (const m of messages) {
+    datagram.set(m, at)
+    at += align4(m.length)
+  }
+  return datagram
+}
+
 export interface Requester {
-  /** Does one well-formed request of port id `nlmsg_pid`, and answers it. Does not throw for what the message says. */
-  request(message: Uint8Array): Uint8Array[]
+  /**
+   * Does one well-formed request of port id `nlmsg_pid`, and answers it. Does not throw for what the message says. A long
+   * answer is made while it is read.
+   */
+  request(message: Uint8Array): Iterable<Uint8Array>
 }
 
 /**
- * Does every request of a datagram, for a socket with this port id; the answers go to `reply`, request by request. What
- * cannot be a message is answered with EINVAL, and nothing that follows it is looked at.
+ * Does every request of a datagram, for a socket with this port id: one after the other, each when the answers to those
+ * before it have been read. What cannot be a message is answered with EINVAL, and nothing that follows it is looked at.
  */
-export function receive(
-  requester: Requester,
-  datagram: Uint8Array,
-  port: number,
-  reply: (messages: readonly Uint8Array[]) => void,
-): void {
+export function* receive(requester: Requester, datagram: Uint8Array, port: number): Generator<Uint8Array, void> {
   let o = 0
   do {
     const left = datagram.length - o
     const length = left < NLMSG_HDRLEN ? 0 : msgLen(viewOf(datagram), o)
     if (length < NLMSG_HDRLEN || length > left) {
-      reply([malformed(datagram.subarray(o), port)])
+      yield malformed(datagram.subarray(o), port)
       return
     }
-    answer(requester, datagram.slice(o, o + length), port, reply)
+    yield* answer(requester, datagram.slice(o, o + length), port)
     o += align4(length)
   } while (o < datagram.length)
 }
 
-function answer(
-  requester: Requester,
-  message: Uint8Array,
-  port: number,
-  reply: (messages: readonly Uint8Array[]) => void,
-): void {
+function* answer(requester: Requester, message: Uint8Array, port: number): Generator<Uint8Array, void> {
   const d = viewOf(message)
-  if (!(msgFlags(d) & NLM_F_REQUEST) || msgType(d) < MIN_TYPE) {
-    if (msgFlags(d) & NLM_F_ACK) reply([buildAck(message, port)])
+  if (!isRequest(d)) {
+    if (msgFlags(d) & NLM_F_ACK) yield buildAck(message, port)
     return
   }
   const said = msgPid(d)
   setMsgPid(d, 0, port)
-  const replies = requester.request(message)
-  // An error quotes the request as it came.
-  for (const r of replies) {
+  for (const r of requester.request(message)) {
     const rd = viewOf(r)
+    // An error quotes the request as it came.
     if (msgType(rd) === NLMSG_ERROR) setMsgPid(rd, NLMSG_HDRLEN + 4, said)
+    yield r
   }
-  reply(replies)
+}
+
+const isRequest = (d: DataView): boolean => (msgFlags(d) & NLM_F_REQUEST) !== 0 && msgType(d) >= MIN_TYPE
+
+/** The types of the requests in a datagram. */
+export function requestTypes(datagram: Uint8Array): number[] {
+  const types: number[] = []
+  for (let o = 0; datagram.length - o >= NLMSG_HDRLEN; ) {
+    const d = viewOf(datagram)
+    const length = msgLen(d, o)
+    if (length < NLMSG_HDRLEN || length > datagram.length - o) break
+    if (msgFlags(d, o) & NLM_F_REQUEST && msgType(d, o) >= MIN_TYPE) types.push(msgType(d, o))
+    o += align4(length)
+  }
+  return types
 }
 
 function malformed(rest: Uint8Array, port: number): Uint8Array {

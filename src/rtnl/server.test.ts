@@ -29,6 +29,7 @@ import { EINVAL } from '../wire/netlink_error.ts'
 import { RTM_GETLINK, RTM_NEWLINK } from '../wire/rtm_link.ts'
 import { RTM_NEWTFILTER, RTNLGRP_TC } from '../wire/tcm.ts'
 import { type Client, openClient } from './client.ts'
+import type { Requester } from './datagram.ts'
 import { DATAGRAM_SIZE } from './datagram.ts'
 import {
   FRAME_HEADER,
@@ -41,7 +42,7 @@ import {
   frame,
   numberFrame,
 } from './frame.ts'
-import { type RtnlServer, type ServeOptions, serve } from './server.ts'
+import { here, type RtnlServer, type ServeOptions, serve } from './server.ts'
 import { BACKLOG } from './session.ts'
 
 const dir = mkdtempSync(join(tmpdir(), 'flowerbed-rtnl-'))
@@ -71,8 +72,8 @@ function answer(m: Uint8Array): Uint8Array[] {
 }
 
 const path = join(dir, 'rtnetlink.sock')
-async function start(o: Partial<ServeOptions> = {}): Promise<RtnlServer> {
-  const server = await serve({ path, request: answer, ...o })
+async function start(o: Partial<ServeOptions & Requester> = {}): Promise<RtnlServer> {
+  const server = await serve({ path, executor: here({ request: o.request ?? answer }), ...o })
   open.push(() => server.close())
   return server
 }
@@ -224,19 +225,18 @@ test('a slow listener hears that it lost something, and goes on', async () => {
 })
 
 test('groups: who joined hears, until it leaves; the sender of an echo does not hear twice', async () => {
-  let server: RtnlServer | undefined
   const listening: number[][] = []
-  server = await start({
-    listening: (groups) => listening.push([...groups]),
+  const executor = here({
     request: (m) => {
       const d = viewOf(m)
       b.begin(RTM_NEWTFILTER, 0, msgSeq(d), msgPid(d))
       b.pad(20)
       const news = b.end()
-      server?.tell(news)
+      server.tell(news, executor.echoTo(news))
       return [...(msgFlags(d) & NLM_F_ECHO ? [news] : []), buildAck(m)]
     },
   })
+  const server = await start({ listening: (groups) => listening.push([...groups]), executor })
   const [a, c] = [await raw(), await raw()]
   for (const [i, peer] of [a, c].entries()) {
     peer.socket.write(numberFrame(FRAME_PORT, 100 + i))
@@ -260,7 +260,7 @@ const LEAVE_SOCKET = "require('net').createServer().listen(process.argv[1], () =
 test('the socket: for user and group; taken over when it is dead, not when it lives', async () => {
   const server = await start()
   expect(statSync(path).mode & 0o777).toBe(0o660)
-  await expect(serve({ path, request: answer })).rejects.toMatchObject({ code: 'EADDRINUSE' })
+  await expect(serve({ path, executor: here({ request: answer }) })).rejects.toMatchObject({ code: 'EADDRINUSE' })
   await server.close()
   expect(existsSync(path)).toBe(false)
   await promisify(execFile)(process.execPath, ['-e', LEAVE_SOCKET, path])
@@ -268,7 +268,9 @@ test('the socket: for user and group; taken over when it is dead, not when it li
   await start()
   await client()
   writeFileSync(join(dir, 'file'), '')
-  await expect(serve({ path: join(dir, 'file'), request: answer })).rejects.toMatchObject({ code: 'EADDRINUSE' })
+  await expect(serve({ path: join(dir, 'file'), executor: here({ request: answer }) })).rejects.toMatchObject({
+    code: 'EADDRINUSE',
+  })
 })
 
 test('too many clients: the next one is turned away', async () => {

@@ -1,13 +1,15 @@
 // The rtnetlink server: a Unix socket on which clients ask and change a switch as they would a kernel.
 //
-// `serve` listens; each connection is a Session (session.ts), framed as frame.ts says. Requests are done one after the
-// other by `request`, in the order in which they arrive, and what they change is told to the groups by `tell` before
-// the answer goes out, as a kernel does. It knows nothing of switches: it hands messages over and answers back.
-// One thread; the daemon's main.
+// `serve` listens; each connection is a Session (session.ts), framed as frame.ts says. Requests go to an executor, a
+// session's in their order, and what they change is told to the groups by `tell` before the answer goes out, as a kernel
+// does. It knows nothing of switches: it hands datagrams over and answers back. `here` is the executor for who has no
+// other threads. One thread; the daemon's main.
 
 import { createServer } from 'node:net'
+import { Answering } from './answering.ts'
+import type { Requester } from './datagram.ts'
 import { groupOf } from './groups.ts'
-import { Session } from './session.ts'
+import { type Asker, type Executor, Session } from './session.ts'
 import { listenUnix } from './unix_socket.ts'
 
 export interface ServeOptions {
@@ -19,8 +21,8 @@ export interface ServeOptions {
   readonly clients?: number
   /** Milliseconds after which a client that reads nothing of a full backlog is closed. */
   readonly stallMs?: number
-  /** Does one well-formed request, and answers it. */
-  request(message: Uint8Array): Uint8Array[]
+  /** Does the requests. */
+  readonly executor: Executor
   /** The set of groups that somebody is in has changed; notifications of others need not be made. */
   listening?(groups: ReadonlySet<number>): void
   /** A connection ended, and why. */
@@ -30,8 +32,8 @@ export interface ServeOptions {
 export interface RtnlServer {
   readonly path: string
   readonly sessions: ReadonlySet<Session>
-  /** Tells a notification to those who are in its group. */
-  tell(message: Uint8Array): void
+  /** Tells a notification to those who are in its group, but for the session `except`. */
+  tell(message: Uint8Array, except?: number): void
   /** Ends all connections and takes the socket away. */
   close(): Promise<void>
 }
@@ -43,7 +45,7 @@ const LOOKS = 6
 /** Listens. Rejects with the system's error: EADDRINUSE when another daemon answers at the path, EACCES, … */
 export async function serve(o: ServeOptions): Promise<RtnlServer> {
   const sessions = new Set<Session>()
-  let nameless = NAMELESS
+  let last = 0
   const groupsChanged = (): void => {
     o.listening?.(new Set([...sessions].flatMap((s) => [...s.groups])))
   }
@@ -55,7 +57,6 @@ export async function serve(o: ServeOptions): Promise<RtnlServer> {
       return
     }
     const events = {
-      request: o.request,
       groupsChanged,
       closed: (s: Session, why: string) => {
         sessions.delete(s)
@@ -63,7 +64,7 @@ export async function serve(o: ServeOptions): Promise<RtnlServer> {
         o.closed?.(why)
       },
     }
-    sessions.add(new Session(socket, nameless++, events))
+    sessions.add(new Session(++last, socket, NAMELESS + last, o.executor, events))
   })
   await listenUnix(server, o.path, o.mode ?? 0o660)
   const look = setInterval(
@@ -76,9 +77,9 @@ export async function serve(o: ServeOptions): Promise<RtnlServer> {
   return {
     path: o.path,
     sessions,
-    tell(message) {
+    tell(message, except = 0) {
       const group = groupOf(message)
-      for (const s of sessions) if (s.groups.has(group)) s.tell(message)
+      for (const s of sessions) if (s.id !== except && s.groups.has(group)) s.tell(message)
     },
     close() {
       clearInterval(look)
@@ -86,5 +87,32 @@ export async function serve(o: ServeOptions): Promise<RtnlServer> {
       // Node takes the socket's file away itself.
       return new Promise((resolve) => server.close(() => resolve()))
     },
+  }
+}
+
+export interface Here extends Executor {
+  /** As `Answering.echoTo`: whom `tell` is to leave out. */
+  echoTo(message: Uint8Array): number
+}
+
+/** Does requests on this thread, at once. */
+export function here(requester: Requester): Here {
+  const sessions = new Map<number, Asker>()
+  const answering = new Answering(requester, {
+    answer: (id, datagram) => sessions.get(id)?.answer(datagram),
+    done: (id) => sessions.get(id)?.done(),
+    paused: (id) => sessions.get(id)?.paused(),
+  })
+  return {
+    ask(session, datagram) {
+      sessions.set(session.id, session)
+      answering.ask(session.id, 0, session.port, datagram)
+    },
+    more: (session) => answering.more(session.id),
+    gone(session) {
+      sessions.delete(session.id)
+      answering.gone(session.id)
+    },
+    echoTo: (message) => answering.echoTo(message),
   }
 }

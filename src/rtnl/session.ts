@@ -1,15 +1,17 @@
 // One client of the rtnetlink server: its socket, port id, groups, and what it has not read yet.
 //
-//   bytes ─▶ FrameReader ─▶ frame ─▶ receive (datagram.ts) ─▶ answers ─▶ queue ─▶ socket
-//                                                  notifications of others ─▶ ┘
+//   bytes ─▶ FrameReader ─▶ frame ─▶ executor ─▶ answers ─▶ queue ─▶ socket
+//                                          notifications of others ─▶ ┘
 //
-// Slow clients hurt only themselves. While more than BACKLOG bytes wait for a client, its requests wait too: it has at most
-// the answer to one request more than that outstanding. Notifications are not kept for it then; it hears of the
-// loss (FRAME_OVERRUN), as a netlink socket hears ENOBUFS. A client that stops reading with a full backlog is closed by
-// the server after a while. What is no frame ends the connection. Server's thread only.
+// Who answers is the executor's affair: it may be another thread, and take its time. Its answers come in order.
+//
+// Slow clients hurt only themselves. While more than BACKLOG bytes wait for a client, or more than AHEAD of its requests
+// are not answered, its further requests wait in its socket, and of the answer that is being given it gets a piece when
+// it has taken the one before. Notifications are not kept for it then; it hears of the loss (FRAME_OVERRUN), as a netlink
+// socket hears ENOBUFS. A client that stops reading with a full backlog is closed by the server after a while. What is no
+// frame ends the connection. Server's thread only.
 
 import type { Socket } from 'node:net'
-import { isEchoTo, pack, type Requester, receive } from './datagram.ts'
 import {
   FRAME_JOIN,
   FRAME_LEAVE,
@@ -24,18 +26,48 @@ import { RTNLGRP_MAX } from './groups.ts'
 
 /** Bytes of answers and notifications that may wait for one client. */
 export const BACKLOG = 1024 * 1024
+/** Datagrams, and bytes of them, that a client may be ahead of the answers. */
+export const AHEAD = 256
+export const AHEAD_BYTES = 512 * 1024
 /** Bytes handed to the socket at a time. */
 const WRITE = 64 * 1024
 
-export interface SessionEvents extends Requester {
+/** Who asks, as an executor sees it: a session, or a part of the daemon. */
+export interface Asker {
+  /** Unique among the askers. */
+  readonly id: number
+  /** Port id. */
+  readonly port: number
+  /** Takes a datagram of the answer to the oldest request. */
+  answer(datagram: Uint8Array): void
+  /** The oldest datagram is answered. */
+  done(): void
+  /** There is more of this answer, when `more` is called. */
+  paused(): void
+}
+
+/** Who does the requests. */
+export interface Executor {
+  /** Does the requests of a datagram, behind those that were asked before. */
+  ask(asker: Asker, datagram: Uint8Array): void
+  /** The asker has taken what it was told before `paused`. */
+  more(asker: Asker): void
+  /** The asker is no more, and wants no answers. */
+  gone(asker: Asker): void
+}
+
+export interface SessionEvents {
   /** The groups of a session have changed. */
   groupsChanged(): void
   closed(session: Session, why: string): void
 }
 
-export class Session {
+export class Session implements Asker {
+  /** Unique in the server, from 1. */
+  readonly id: number
   readonly groups = new Set<number>()
   readonly #socket: Socket
+  readonly #executor: Executor
   readonly #events: SessionEvents
   readonly #frames = new FrameReader()
   /** Frames from `#sent` on wait. */
@@ -45,7 +77,13 @@ export class Session {
   #writing = false
   #overrun = false
   #port: number
-  #doing: Uint8Array | null = null
+  /** Lengths of the datagrams that are not answered, and their sum. */
+  readonly #asked: number[] = []
+  #askedBytes = 0
+  #paused = false
+  #pumping = false
+  /** A frame that is about the session itself waits until what came before it is answered. */
+  #waiting: { kind: number; payload: Uint8Array } | null = null
   #why = 'the client closed'
   /** Backlog at the last look, and how many looks it has not shrunk. */
   #progress = 0
@@ -53,9 +91,11 @@ export class Session {
   #stalled = 0
 
   /** `port` is the port id until the client says its own. */
-  constructor(socket: Socket, port: number, events: SessionEvents) {
+  constructor(id: number, socket: Socket, port: number, executor: Executor, events: SessionEvents) {
+    this.id = id
     this.#socket = socket
     this.#port = port
+    this.#executor = executor
     this.#events = events
     socket.on('data', (chunk) => {
       this.#frames.push(chunk)
@@ -67,6 +107,7 @@ export class Session {
     })
     socket.on('close', () => {
       this.#queue = []
+      executor.gone(this)
       events.closed(this, this.#why)
     })
   }
@@ -82,9 +123,22 @@ export class Session {
 
   /** Tells a notification of a group that the session is in. */
   tell(message: Uint8Array): void {
-    if (isEchoTo(message, this.#port, this.#doing)) return
     if (this.#backlog > BACKLOG) this.#overrun = true
     else this.#send(FRAME_NETLINK, message)
+  }
+
+  answer(datagram: Uint8Array): void {
+    this.#send(FRAME_NETLINK, datagram)
+  }
+
+  done(): void {
+    this.#askedBytes -= this.#asked.shift() ?? 0
+    this.#pump()
+  }
+
+  paused(): void {
+    this.#paused = true
+    this.#goOn()
   }
 
   /** Called at even intervals: the number of intervals for which a client with a full backlog has read nothing. */
@@ -100,38 +154,43 @@ export class Session {
     this.#socket.destroy()
   }
 
+  #goOn(): void {
+    if (!this.#paused || this.#backlog > BACKLOG || this.#socket.destroyed) return
+    this.#paused = false
+    this.#executor.more(this)
+  }
+
+  #mayAsk(): boolean {
+    return this.#backlog <= BACKLOG && this.#asked.length < AHEAD && this.#askedBytes < AHEAD_BYTES
+  }
+
   #pump(): void {
+    if (this.#pumping) return
+    this.#pumping = true
     try {
-      while (this.#backlog <= BACKLOG && !this.#socket.destroyed) {
-        const f = this.#frames.next()
+      while (this.#mayAsk() && !this.#socket.destroyed) {
+        const f = this.#waiting ?? this.#frames.next()
         if (f === null) break
+        this.#waiting = f.kind === FRAME_NETLINK || this.#asked.length === 0 ? null : f
+        if (this.#waiting !== null) break
         this.#take(f.kind, f.payload)
       }
     } catch (e) {
       if (!(e instanceof FrameError)) throw e
       this.close(e.message)
       return
+    } finally {
+      this.#pumping = false
     }
-    if (this.#backlog > BACKLOG) this.#socket.pause()
+    if (!this.#mayAsk() || this.#waiting !== null) this.#socket.pause()
     else if (this.#socket.isPaused()) this.#socket.resume()
   }
 
   #take(kind: number, payload: Uint8Array): void {
     if (kind === FRAME_NETLINK) {
-      const events = this.#events
-      const requester: Requester = {
-        request: (message) => {
-          this.#doing = message
-          try {
-            return events.request(message)
-          } finally {
-            this.#doing = null
-          }
-        },
-      }
-      receive(requester, payload, this.#port, (messages) => {
-        for (const datagram of pack(messages)) this.#send(FRAME_NETLINK, datagram)
-      })
+      this.#asked.push(payload.length)
+      this.#askedBytes += payload.length
+      this.#executor.ask(this, payload)
       return
     }
     if (payload.length !== 4) throw new FrameError(`a frame of kind ${kind} with ${payload.length} bytes`)
@@ -172,6 +231,7 @@ export class Session {
         this.#send(FRAME_OVERRUN, new Uint8Array(0))
       }
       this.#flush()
+      this.#goOn()
       this.#pump()
     })
   }

@@ -9,7 +9,7 @@
 import { encapInit, MODE_OFFLOAD, MODE_SOFTWARE } from '../encap/encap.ts'
 import { type FlowContext, flowInit } from '../flow/context.ts'
 import { openFlow } from '../flow/open.ts'
-import { flowRequest, isFlowRequest } from '../flow/request.ts'
+import { flowDump, flowRequest, isFlowDump, isFlowRequest } from '../flow/request.ts'
 import type { Arena } from '../memory/arena.ts'
 import { MemoryError } from '../memory/memory_error.ts'
 import { netInit } from '../net/link.ts'
@@ -66,6 +66,9 @@ export function openControl(a: Arena, o: ControlOptions): Control {
 /** rtnetlink messages come in fours, GET the third of each: only GET dumps (rtnl_msg kinds). */
 const isGet = (type: number): boolean => (type & 3) === 2
 
+/** Does this type of request change links, addresses, routes or neighbours? Then the host wants to know at once. */
+export const changesNet = (type: number): boolean => isNetRequest(type) && !isGet(type)
+
 /**
  * Does one request, for a caller in this process: what it asks for goes to `reply`, and that it returns is the
  * acknowledgement. Throws NetlinkError as a refusal; a refused request has changed nothing.
@@ -98,6 +101,27 @@ export function request(c: Control, message: Uint8Array): Uint8Array[] {
   if (isGet(msgType(d)) && (msgFlags(d) & NLM_F_DUMP) === NLM_F_DUMP) replies.push(buildDone(msgSeq(d), msgPid(d)))
   else if (msgFlags(d) & NLM_F_ACK) replies.push(buildAck(message))
   return replies
+}
+
+/**
+ * As `request`, but a dump of what may be many is made while it is read: between two of its messages the thread may do
+ * other requests, and who has read enough says `return`.
+ */
+export function answer(c: Control, message: Uint8Array): Iterable<Uint8Array> {
+  return isFlowDump(message) ? dump(c, message) : request(c, message)
+}
+
+function* dump(c: Control, message: Uint8Array): Generator<Uint8Array, void> {
+  try {
+    yield* flowDump(c.flow, message)
+  } catch (e) {
+    const why = refusal(e)
+    if (!(why instanceof NetlinkError)) throw e
+    yield buildError(message, why.errno, why.message, why.offset)
+    return
+  }
+  const d = viewOf(message)
+  yield buildDone(msgSeq(d), msgPid(d))
 }
 
 function refusal(e: unknown): unknown {

@@ -24,7 +24,7 @@ import * as W from '../memory/layout/worker.ts'
 import { reclaim } from '../memory/pool.ts'
 import { addPort } from '../net/link.ts'
 import { netdevByIndex, netdevByName, netdevName } from '../net/netdev.ts'
-import { ask, type Control, makeTables, openControl, request } from './control.ts'
+import { answer, ask, type Control, makeTables, openControl, request } from './control.ts'
 
 export interface PortSpec {
   readonly name: string
@@ -124,6 +124,13 @@ export class Switch {
     return replies
   }
 
+  /** As `request`; a long dump is made while it is read (control.ts `answer`). */
+  answer(message: Uint8Array): Iterable<Uint8Array> {
+    const replies = answer(this.#control, message)
+    this.#settle()
+    return replies
+  }
+
   /** Time passes: timers that are due before `to` (ns) run, each at its own time. */
   advance(to: number): void {
     for (let t = this.#nextTimer(); t <= to; t = this.#nextTimer()) {
@@ -132,6 +139,12 @@ export class Switch {
       this.#settle()
     }
     if (to > this.#now) this.#clock(to)
+  }
+
+  /** As `advance`; and the works that other threads have posted run. For an owner who is not alone. */
+  run(to: number): void {
+    this.advance(to)
+    this.#settle()
   }
 
   /** One frame arrives at a port now. */

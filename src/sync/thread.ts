@@ -5,7 +5,7 @@
 // registers tsx first, then imports the entry. Works under tsx, under vitest and from dist/.
 import { createRequire } from 'node:module'
 import { pathToFileURL } from 'node:url'
-import { isMainThread, parentPort, threadId, Worker, workerData } from 'node:worker_threads'
+import { isMainThread, parentPort, receiveMessageOnPort, threadId, Worker, workerData } from 'node:worker_threads'
 
 export { isMainThread }
 
@@ -91,6 +91,13 @@ export const postParent = (message: unknown): void => {
 export const onParentMessage = (f: (message: unknown) => void): void => {
   parentPort?.on('message', f)
 }
+
+/**
+ * In a spawned thread that never returns to its event loop, because it sleeps on a word of shared memory: the next of what
+ * `post` sent, undefined when there is none. Not together with onParentMessage.
+ */
+export const takeParentMessage = (): unknown =>
+  parentPort === null ? undefined : (receiveMessageOnPort(parentPort)?.message as unknown)
 
 /** This thread in lock words and supervision records: unique in the process, never 0. */
 export const self = (threadId & 0xffffff) + 1

@@ -62,4 +62,6 @@ export const DROP_TUNNEL_CSUM = 47
 export const DROP_TUNNEL_SEQ = 48
 /** Sent into a tunnel device of another protocol (bareudp). */
 export const DROP_TUNNEL_PROTOCOL = 49
+/** Another thread's ring had no room for it: too much for the host at once, or too much for a port. */
+export const DROP_RING_FULL = 50
 export const DROP_MAX = 96

@@ -1,0 +1,34 @@
+// A control worker: does requests while others do theirs. Any number of them, each on a thread of its own, with its own
+// control of the same tables: the parallel `tc` of the mlx5e scheme. What follows from a request (the works that it
+// posts) is the switch thread's.
+//
+// It is asleep in its event loop until main posts a batch. It may die at any time: main frees its locks, answers for it
+// and starts another one (threads.ts).
+
+import { attachArena } from '../memory/arena.ts'
+import { reclaim } from '../memory/pool.ts'
+import { leave } from '../memory/threads.ts'
+import { answer, openControl } from '../switch/control.ts'
+import { onParentMessage, threadData } from '../sync/thread.ts'
+import { openClock } from './clock.ts'
+import { type ControlThreadData, END } from './protocol.ts'
+import { openRequests } from './request_thread.ts'
+
+function open(data: ControlThreadData): void {
+  const a = attachArena(data.memory)
+  const clock = openClock(data.began)
+  const now = (): number => Math.floor(clock() / 1e6)
+  const control = openControl(a, { now })
+  const requests = openRequests(a, data, now, { request: (message) => answer(control, message) })
+  onParentMessage((message) => {
+    if (message === END) {
+      leave(a)
+      process.exit()
+    }
+    requests.take(message as Uint8Array)
+    reclaim(a)
+  })
+}
+
+const data = threadData<ControlThreadData | undefined>()
+if (data?.role === 'control') open(data)

@@ -1,0 +1,52 @@
+// A daemon as users have it, for tests: a process of the built command, ready, and ended with the test.
+import { type ChildProcess, spawn } from 'node:child_process'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+const command = fileURLToPath(new URL('../../bin/flowerbed', import.meta.url))
+
+export interface DaemonProcess {
+  readonly socket: string
+  readonly process: ChildProcess
+  /** What it has logged so far. */
+  readonly log: string
+  /** Ends it, with SIGTERM unless it has ended; resolves with its exit status. */
+  end(): Promise<number | null>
+}
+
+/** A folder for the files of a test. */
+export const folder = (): string => mkdtempSync(join(tmpdir(), 'flowerbed-daemon-'))
+
+/** Starts `flowerbed run` on a configuration; resolves when it is ready, or has ended. */
+export async function startProcess(config: object, ...options: string[]): Promise<DaemonProcess> {
+  const dir = folder()
+  const socket = join(dir, 'below/rtnetlink.sock')
+  writeFileSync(join(dir, 'c.yaml'), JSON.stringify({ socket, ...config }))
+  const child = spawn(process.execPath, [command, 'run', '--config', join(dir, 'c.yaml'), ...options], {
+    stdio: ['ignore', 'inherit', 'pipe'],
+  })
+  let log = ''
+  const ended = new Promise<number | null>((resolve) => child.on('exit', resolve))
+  await new Promise<void>((resolve) => {
+    child.stderr.on('data', (text) => {
+      log += text
+      if (log.includes('"ready"')) resolve()
+    })
+    void ended.then(() => resolve())
+  })
+  return {
+    socket,
+    process: child,
+    get log() {
+      return log
+    },
+    async end() {
+      child.kill('SIGTERM')
+      const status = await ended
+      rmSync(dir, { recursive: true, force: true })
+      return status
+    },
+  }
+}

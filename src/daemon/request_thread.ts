@@ -1,0 +1,64 @@
+// The part that the switch thread and the control workers have in common: datagrams come in by the post, are answered by
+// this thread's control of the tables, and what that changes is told.
+//
+// Notifications and answers leave in the order in which they were made, in one message for everything that a batch of
+// requests has brought; in the middle of a long batch, whenever FLUSH bytes have come together.
+
+import type { Arena } from '../memory/arena.ts'
+import { Answering } from '../rtnl/answering.ts'
+import type { Requester } from '../rtnl/datagram.ts'
+import { store } from '../sync/atomic.ts'
+import { postParent } from '../sync/thread.ts'
+import { openNews } from './news.ts'
+import * as P from './post.ts'
+import type { CommonData } from './protocol.ts'
+
+const FLUSH = 64 * 1024
+
+export interface RequestThread {
+  /** Answers a message of main's. */
+  take(message: Uint8Array): void
+  /** Posts what has come together. */
+  flush(): void
+}
+
+/** `now`: ms of the switch's clock. */
+export function openRequests(a: Arena, data: CommonData, now: () => number, requester: Requester): RequestThread {
+  const post = new P.Post()
+  const flush = (): void => {
+    const message = post.take()
+    if (message !== null) postParent(message)
+  }
+  const news = openNews(a, now, data.listening, (message) => {
+    post.add(P.NEWS, answering.echoTo(message), 0, 0, message)
+  })
+  const answering: Answering = new Answering(
+    {
+      request(message) {
+        news.attend()
+        return requester.request(message)
+      },
+    },
+    {
+      answer(session, datagram) {
+        post.add(P.ANSWER, session, 0, 0, datagram)
+        if (post.size > FLUSH) flush()
+      },
+      done: (session, number) => post.add(P.DONE, session, number),
+      paused: (session) => post.add(P.PAUSED, session),
+    },
+  )
+  return {
+    flush,
+    take(message) {
+      P.readPost(message, (kind, session, number, port, payload) => {
+        if (kind === P.ASK) {
+          store(data.doing, 0, number)
+          answering.ask(session, number, port, payload)
+        } else if (kind === P.MORE) answering.more(session)
+        else answering.gone(session)
+      })
+      flush()
+    },
+  }
+}

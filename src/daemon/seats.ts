@@ -1,0 +1,267 @@
+// Main's side of the threads that do requests: who gets which datagram, and what becomes of it when its thread dies.
+//
+//   session ──ask──▶ seat ──post──▶ thread ──post──▶ main ──▶ session: answers, done
+//                                                     └────▶ groups: notifications
+//
+// A seat is a place for a thread. The switch thread has one for good; control workers sit on the others, and when one
+// dies another takes its seat. A session's datagrams go to one seat as long as any of them is not answered, so they are
+// done in their order; else to the seat that has least to do. One that only the switch thread may do waits until those
+// before it are answered. What a turn of the event loop brings for a thread is posted together, behind it.
+//
+// Death of a control worker: its locks are freed (memory/threads.ts), a waiting event worker looks again, and its
+// datagrams are sorted by the number that it had begun last. What it had not begun is given to others. What it had is
+// answered with EIO, because nobody can tell how far it got.
+
+import { encapRecover, wakeEventLoop } from '../encap/encap.ts'
+import type { Arena } from '../memory/arena.ts'
+import { recoverDead } from '../memory/threads.ts'
+import { receive, requestTypes } from '../rtnl/datagram.ts'
+import type { Asker, Executor } from '../rtnl/session.ts'
+import { changesNet } from '../switch/control.ts'
+import { load } from '../sync/atomic.ts'
+import { spawn, type Thread } from '../sync/thread.ts'
+import { buildError } from '../wire/netlink.ts'
+import { EIO } from '../wire/netlink_error.ts'
+import type { Log } from './log.ts'
+import * as P from './post.ts'
+import { type CommonData, type ControlThreadData, END, type Said } from './protocol.ts'
+
+/** A thread that does not end when it is asked to is ended, after so many ms. */
+const PATIENCE = 5000
+const HALF_DONE = 'the thread that did this died; whether it was done is not known'
+
+interface Asked {
+  readonly asker: Asker
+  readonly number: number
+  readonly datagram: Uint8Array
+}
+
+interface Seat {
+  readonly name: string
+  thread: Thread
+  readonly post: P.Post
+  /** Not answered, oldest first. */
+  asked: Asked[]
+  /** Datagrams asked so far. */
+  number: number
+  doing: Int32Array
+}
+
+/** Where an asker's datagrams are. */
+interface Place {
+  readonly asker: Asker
+  seat: Seat | null
+  /** At the seat. */
+  open: number
+  /** For the switch thread, or behind such a one. */
+  readonly waiting: Uint8Array[]
+}
+
+export interface SeatsOptions {
+  readonly arena: Arena
+  readonly began: bigint
+  readonly listening: Int32Array
+  readonly switchThread: { readonly thread: Thread; readonly doing: Int32Array }
+  /** Control workers. */
+  readonly control: number
+  readonly log: Log
+  /** A notification, and the session that has it in its answer already (0: none). */
+  tell(message: Uint8Array, except: number): void
+  /** A thread died before it did anything: another would, too. */
+  failed(error: Error): void
+}
+
+export class Seats implements Executor {
+  readonly #o: SeatsOptions
+  readonly #switch: Seat
+  readonly #control: Seat[]
+  readonly #places = new Map<number, Place>()
+  #posting = false
+  #ending = false
+
+  constructor(o: SeatsOptions) {
+    this.#o = o
+    this.#switch = this.#seat('switch', o.switchThread.thread, o.switchThread.doing)
+    o.switchThread.thread.onMessage((m) => this.#heard(this.#switch, m))
+    this.#control = Array.from({ length: o.control }, (_, i) => {
+      const { thread, doing } = this.#spawn(i)
+      const seat = this.#seat(`control ${i}`, thread, doing)
+      this.#mind(seat, i)
+      return seat
+    })
+  }
+
+  ask(asker: Asker, datagram: Uint8Array): void {
+    let place = this.#places.get(asker.id)
+    if (place === undefined) {
+      place = { asker, seat: null, open: 0, waiting: [] }
+      this.#places.set(asker.id, place)
+    }
+    place.waiting.push(datagram)
+    this.#place(place)
+  }
+
+  more(asker: Asker): void {
+    const seat = this.#places.get(asker.id)?.seat
+    if (!seat) return
+    seat.post.add(P.MORE, asker.id)
+    this.#postLater()
+  }
+
+  gone(asker: Asker): void {
+    const seat = this.#places.get(asker.id)?.seat
+    this.#places.delete(asker.id)
+    if (!seat) return
+    seat.asked = seat.asked.filter((x) => x.asker !== asker)
+    seat.post.add(P.GONE, asker.id)
+    this.#postLater()
+  }
+
+  /** Control workers, by the thread that sits there: for tests and the curious. */
+  get control(): readonly Thread[] {
+    return this.#control.map((s) => s.thread)
+  }
+
+  /** Ends all threads in order, the switch's last. */
+  async close(): Promise<void> {
+    this.#ending = true
+    await Promise.all(this.#control.map((s) => end(s.thread)))
+    this.#switch.thread.post(END)
+    wakeEventLoop(this.#o.arena)
+    await end(this.#switch.thread)
+  }
+
+  #seat(name: string, thread: Thread, doing: Int32Array): Seat {
+    return { name, thread, doing, post: new P.Post(), asked: [], number: 0 }
+  }
+
+  #spawn(i: number): { thread: Thread; doing: Int32Array } {
+    const doing = new Int32Array(new SharedArrayBuffer(4))
+    const { began, listening, arena } = this.#o
+    const common: CommonData = { began, listening, doing }
+    const data: ControlThreadData = { ...common, role: 'control', memory: arena.memory }
+    return { thread: spawn(new URL('./control_thread.ts', import.meta.url), data, `control ${i}`), doing }
+  }
+
+  /** Listens to the thread on the seat; replaces it when it dies. */
+  #mind(seat: Seat, i: number): void {
+    const { thread } = seat
+    thread.onMessage((m) => {
+      if (seat.thread === thread) this.#heard(seat, m)
+    })
+    void thread.ended.then(({ code, error }) => {
+      if (this.#ending) return
+      if (seat.number === 0) {
+        this.#o.failed(error ?? new Error(`${seat.name} ended early (${code})`))
+        return
+      }
+      const { locks } = recoverDead(this.#o.arena, thread.self)
+      encapRecover(this.#o.arena)
+      this.#o.log.error(
+        { thread: seat.name, code, error: error?.stack, locks, requests: seat.asked.length },
+        'a control worker died; another takes its seat',
+      )
+      const begun = load(seat.doing, 0)
+      const left = seat.asked
+      Object.assign(seat, this.#spawn(i), { asked: [], number: 0 })
+      seat.post.take()
+      this.#mind(seat, i)
+      this.#bereaved(left, begun)
+    })
+  }
+
+  /** The thread that had these datagrams is dead: those up to number `begun` may be done or half done. */
+  #bereaved(left: readonly Asked[], begun: number): void {
+    const places = new Set<Place>()
+    // From the newest: each goes in front of those that came behind it.
+    for (const { asker, datagram, number } of [...left].reverse()) {
+      const place = this.#places.get(asker.id)
+      if (place === undefined) continue
+      place.open--
+      places.add(place)
+      if (number > begun) place.waiting.unshift(datagram)
+    }
+    const no = { request: (m: Uint8Array) => [buildError(m, EIO, HALF_DONE)] }
+    for (const { asker, datagram, number } of left) {
+      if (number > begun || !this.#places.has(asker.id)) continue
+      for (const reply of receive(no, datagram, asker.port)) asker.answer(reply)
+      asker.done()
+    }
+    for (const place of places) this.#place(place)
+  }
+
+  /** Gives away what may be given away now. */
+  #place(place: Place): void {
+    while (place.waiting.length > 0) {
+      const [datagram] = place.waiting
+      const seat = this.#seatFor(datagram, place)
+      if (seat === null) return
+      place.waiting.shift()
+      place.seat = seat
+      place.open++
+      const { asker } = place
+      seat.asked.push({ asker, number: ++seat.number, datagram })
+      seat.post.add(P.ASK, asker.id, seat.number, asker.port, datagram)
+      this.#postLater()
+    }
+  }
+
+  /** Null: not yet. */
+  #seatFor(datagram: Uint8Array, { seat, open }: Place): Seat | null {
+    const busy = open > 0
+    if (requestTypes(datagram).some(changesNet)) return busy && seat !== this.#switch ? null : this.#switch
+    if (busy) return seat
+    let least = seat === null || seat === this.#switch ? this.#control[0] : seat
+    for (const s of this.#control) if (s.asked.length < least.asked.length) least = s
+    return least
+  }
+
+  #postLater(): void {
+    if (this.#posting) return
+    this.#posting = true
+    setImmediate(() => {
+      this.#posting = false
+      for (const seat of [this.#switch, ...this.#control]) {
+        const message = seat.post.take()
+        if (message === null) continue
+        seat.thread.post(message)
+        if (seat === this.#switch) wakeEventLoop(this.#o.arena)
+      }
+    })
+  }
+
+  #heard(seat: Seat, message: unknown): void {
+    if (!(message instanceof Uint8Array)) {
+      const said = message as Said
+      if (said.log !== undefined) this.#o.log[said.log](said.what, said.message)
+      return
+    }
+    P.readPost(message, (kind, id, number, _, payload) => {
+      if (kind === P.NEWS) {
+        this.#o.tell(payload, id)
+        return
+      }
+      const place = this.#places.get(id)
+      if (place === undefined) return
+      if (kind === P.ANSWER) place.asker.answer(payload)
+      else if (kind === P.PAUSED) place.asker.paused()
+      else this.#done(seat, place, number)
+    })
+  }
+
+  #done(seat: Seat, place: Place, number: number): void {
+    const at = seat.asked.findIndex((x) => x.number === number && x.asker === place.asker)
+    if (at < 0) return
+    seat.asked.splice(at, 1)
+    place.open--
+    place.asker.done()
+    this.#place(place)
+  }
+}
+
+async function end(thread: Thread): Promise<void> {
+  thread.post(END)
+  const late = setTimeout(() => void thread.terminate(), PATIENCE)
+  await thread.ended
+  clearTimeout(late)
+}

@@ -1,0 +1,105 @@
+// The switch thread: owns the switch, and with it time, the host behind the ports, and the works that keep flows on their
+// paths (the event worker of the mlx5e scheme). Requests that change links, addresses, routes or neighbours are done here,
+// because the host must hear of them at once; all others are the control workers'.
+//
+//   start-up scripts ─▶ ready ─▶ [ main's post · packets of datapath threads · timers and works that are due · sleep ] …
+//
+// It sleeps on the bell of the workqueue: who posts a work rings it, main rings it behind a message, a datapath thread
+// behind what it handed up. While it sleeps it is no RCU reader. It never returns to an event loop, so nothing here is
+// asynchronous. Its death is the daemon's: half a work may have happened.
+
+import { readFileSync } from 'node:fs'
+import { queueOf } from '../encap/root.ts'
+import { reclaim } from '../memory/pool.ts'
+import { leave } from '../memory/threads.ts'
+import { execute } from '../replay/execute.ts'
+import { createSwitch, type Switch } from '../switch/switch.ts'
+import { postParent, takeParentMessage, threadData } from '../sync/thread.ts'
+import { bell, sleep } from '../sync/workqueue.ts'
+import { LanguageError } from '../tc/language_error.ts'
+import { splitScript } from '../tc/line.ts'
+import { openClock } from './clock.ts'
+import { ConfigError } from './config_error.ts'
+import { makeLink, SwitchEnd } from './port_link.ts'
+import { END, type Failed, type Ready, type Said, type SwitchThreadData } from './protocol.ts'
+import { openRequests } from './request_thread.ts'
+
+/** Room for an Ethernet header and a VLAN tag. */
+const HEADERS = 18
+/** Address space of the arena: all that a pointer reaches. */
+const ARENA_BYTES = 2 ** 31 - 65536
+/** Looks round after that long, ms, whatever it was told. */
+const NAP = 100
+
+function open(data: SwitchThreadData): void {
+  const clock = openClock(data.began)
+  const sw = createSwitch({
+    ports: data.ports,
+    frameSize: Math.max(1500, ...data.ports.map((p) => p.mtu)) + HEADERS,
+    arenaBytes: ARENA_BYTES,
+    workers: data.workers,
+  })
+  const { arena } = sw
+  const links = Array.from({ length: data.workers }, (_, i) => makeLink(arena, i + 1))
+  const ports = new SwitchEnd(sw, links, [])
+  const requests = openRequests(arena, data, () => Math.floor(sw.now / 1e6), {
+    request(message) {
+      sw.run(clock())
+      return sw.answer(message)
+    },
+  })
+  for (const script of data.scripts) runScript(sw, script)
+  postParent({ ready: true, memory: arena.memory, links } satisfies Ready)
+
+  const q = queueOf(arena)
+  for (;;) {
+    const seen = bell(arena.m, q)
+    const message = takeParentMessage()
+    if (message === END) break
+    if (message !== undefined) requests.take(message as Uint8Array)
+    const emissions = ports.collect()
+    sw.run(clock())
+    requests.flush()
+    ports.ring()
+    if (message !== undefined || emissions > 0) continue
+    sw.datapath.offline()
+    reclaim(arena)
+    sleep(arena.m, q, seen, Math.max(0, Math.min(NAP, (sw.nextTimer - clock()) / 1e6)))
+    sw.datapath.online()
+  }
+  sw.close()
+  leave(arena)
+}
+
+/** Runs the lines of a start-up script; the first that is refused is one too many. Throws ConfigError. */
+function runScript(sw: Switch, path: string): void {
+  let text: string
+  try {
+    text = readFileSync(path, 'utf8')
+  } catch (e) {
+    throw new ConfigError(`${path}: ${(e as NodeJS.ErrnoException).code === 'ENOENT' ? 'no such script' : String(e)}`)
+  }
+  try {
+    for (const line of splitScript(text)) {
+      try {
+        const printed = execute(sw, line.words)
+        if (printed !== '') say('info', { script: path, line: line.first, printed }, 'a script printed')
+      } catch (e) {
+        throw e instanceof LanguageError ? new ConfigError(`${path}:${line.first}: ${e.message}`) : e
+      }
+    }
+  } catch (e) {
+    throw e instanceof LanguageError ? new ConfigError(`${path}: ${e.message}`) : e
+  }
+}
+
+const say = (log: Said['log'], what: object, message: string): void => postParent({ log, what, message } satisfies Said)
+
+const data = threadData<SwitchThreadData | undefined>()
+if (data?.role === 'switch')
+  try {
+    open(data)
+  } catch (e) {
+    if (!(e instanceof ConfigError)) throw e
+    postParent({ failed: e.message } satisfies Failed)
+  }
