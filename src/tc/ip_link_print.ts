@@ -7,6 +7,9 @@ import {
   ARPHRD_IPGRE,
   ARPHRD_LOOPBACK,
   ARPHRD_NONE,
+  ARPHRD_SIT,
+  ARPHRD_TUNNEL,
+  ARPHRD_TUNNEL6,
   ARPHRD_VOID,
   IFF_ALLMULTI,
   IFF_AUTOMEDIA,
@@ -220,9 +223,12 @@ function printState(d: DataView, out: Printer, brief: boolean): void {
   else out.num('operstate_index', 'state %#llx', state)
 }
 
+/** Device types whose addresses are IP addresses: tunnels that know their ends (ll_addr_n2a). */
+const IP_ENDS = [ARPHRD_TUNNEL, ARPHRD_TUNNEL6, ARPHRD_SIT, ARPHRD_IPGRE, ARPHRD_IP6GRE]
+
 const lladdr = (d: DataView, o: number): string => {
   const b = attrBytes(d, o)
-  return b.length === 4 || b.length === 16 ? formatInet(b, b.length) : formatMac(b, 0, b.length)
+  return IP_ENDS.includes(ifiType(d)) ? formatInet(b, b.length) : formatMac(b, 0, b.length)
 }
 
 function printAddress(d: DataView, out: Printer): void {

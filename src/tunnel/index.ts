@@ -3,12 +3,23 @@
 import type { Arena } from '../memory/arena.ts'
 import { NETDEV_KIND } from '../memory/layout/netdev.ts'
 import { bareudp } from './bareudp.ts'
+import { erspan, ip6erspan } from './erspan.ts'
 import { geneve } from './geneve.ts'
 import { gre, gretap, ip6gre, ip6gretap } from './gre.ts'
 import type { TunnelType } from './tunnel.ts'
 import { vxlan } from './vxlan.ts'
 
-export const tunnelTypes: readonly TunnelType[] = [bareudp, geneve, gre, gretap, ip6gre, ip6gretap, vxlan]
+export const tunnelTypes: readonly TunnelType[] = [
+  bareudp,
+  erspan,
+  geneve,
+  gre,
+  gretap,
+  ip6erspan,
+  ip6gre,
+  ip6gretap,
+  vxlan,
+]
 
 const byKind: (TunnelType | undefined)[] = []
 for (const t of tunnelTypes) byKind[t.kind] = t

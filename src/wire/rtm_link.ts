@@ -41,7 +41,10 @@ export const RTM_SETLINK = 19
 export const RTNLGRP_LINK = 1
 
 export const ARPHRD_ETHER = 1
+export const ARPHRD_TUNNEL = 768
+export const ARPHRD_TUNNEL6 = 769
 export const ARPHRD_LOOPBACK = 772
+export const ARPHRD_SIT = 776
 export const ARPHRD_IPGRE = 778
 export const ARPHRD_IP6GRE = 823
 export const ARPHRD_VOID = 0xffff
