@@ -1,0 +1,198 @@
+// The slow switch: what the ingress filters of one port do with a frame, one obvious step at a time, after tc-flower(8),
+// cls_api.c, cls_flower.c and the act_*.c. Rules are kept as they were written; nothing is hashed, cached or compiled.
+
+import { referenceKey } from '../datapath/reference.ts'
+import type { Action, Rule } from './random_rules.fixture.ts'
+
+export interface Installed {
+  readonly rule: Rule
+  readonly handle: number
+  /** What the mask of its preference looks at; filters of equal masks are one group. */
+  readonly mask: string
+  readonly key: string
+  packets: number
+  bytes: number
+}
+
+/** A frame that leaves by a port. */
+export interface Sent {
+  readonly port: number
+  readonly frame: Uint8Array
+}
+
+const KEY_BYTES = 512
+const RESTARTS = 16
+
+/** Bits looked at and wanted, over the whole key. */
+function bytesOf(rule: Rule): { mask: Uint8Array; value: Uint8Array } {
+  const mask = new Uint8Array(KEY_BYTES)
+  const value = new Uint8Array(KEY_BYTES)
+  for (const look of rule.looks) {
+    look.mask.forEach((m, i) => {
+      mask[look.at + i] |= m
+      value[look.at + i] |= look.value[i] & m
+    })
+  }
+  return { mask, value }
+}
+
+const hex = (b: Uint8Array): string => Buffer.from(b).toString('hex')
+const be16 = (b: Uint8Array, o: number): number => (b[o] << 8) | b[o + 1]
+const isVlan = (type: number): boolean => type === 0x8100 || type === 0x88a8
+const isTagged = (frame: Uint8Array): boolean => frame.length >= 18 && isVlan(be16(frame, 12))
+/** Where the network header is when a packet comes in. */
+const networkOf = (frame: Uint8Array): number => (isTagged(frame) ? 18 : 14)
+
+const TYPES: Record<string, number> = {
+  ip: 0x0800,
+  ipv6: 0x86dd,
+  arp: 0x0806,
+  mpls_uc: 0x8847,
+  ppp_ses: 0x8864,
+  '802.1Q': 0x8100,
+  '802.1ad': 0x88a8,
+}
+
+/** A packet on its way through the filters. */
+interface Packet {
+  frame: Uint8Array
+  network: number
+}
+
+export class SlowSwitch {
+  /** By chain, then preference, in the order in which masks came to be; filters of a mask in theirs. */
+  #rules: Installed[] = []
+  /** Masks of a (chain, preference), oldest first. */
+  readonly #masks = new Map<string, string[]>()
+
+  get rules(): readonly Installed[] {
+    return this.#rules
+  }
+
+  /** Adds a rule; false where the kernel says that there is one like it. */
+  add(rule: Rule): boolean {
+    const { mask, value } = bytesOf(rule)
+    const ranges = rule.ranges.map((r) => r.at).sort()
+    const id = `${hex(mask)} ${ranges.join()}`
+    const key = `${hex(value)} ${rule.ranges.map((r) => `${r.at}:${r.min}-${r.max}`).join()}`
+    const prio = this.#rules.filter((r) => r.rule.chain === rule.chain && r.rule.pref === rule.pref)
+    if (prio.some((r) => r.mask === id && r.key === key)) return false
+    let handle = 1
+    while (prio.some((r) => r.handle === handle)) handle++
+    const place = `${rule.chain} ${rule.pref}`
+    const masks = this.#masks.get(place) ?? []
+    if (!masks.includes(id)) masks.push(id)
+    this.#masks.set(place, masks)
+    this.#rules.push({ rule, handle, mask: id, key, packets: 0, bytes: 0 })
+    return true
+  }
+
+  delete(gone: Installed): void {
+    this.#rules = this.#rules.filter((r) => r !== gone)
+    const place = `${gone.rule.chain} ${gone.rule.pref}`
+    const left = this.#rules.some((r) => `${r.rule.chain} ${r.rule.pref}` === place && r.mask === gone.mask)
+    if (!left)
+      this.#masks.set(
+        place,
+        (this.#masks.get(place) ?? []).filter((m) => m !== gone.mask),
+      )
+  }
+
+  /** What leaves the ports when a frame comes in by the one with this ifindex. */
+  input(frame: Uint8Array, ifindex: number): Sent[] {
+    const out: Sent[] = []
+    const packet: Packet = { frame, network: networkOf(frame) }
+    const bytes = frame.length - networkOf(frame)
+    let restarts = 0
+    let hit = this.#first(packet, ifindex, 0, 0)
+    while (hit !== undefined) {
+      hit.packets++
+      hit.bytes += bytes
+      const verdict = run(packet, hit.rule.list, out)
+      if (verdict === 'continue') hit = this.#first(packet, ifindex, hit.rule.chain, hit.rule.pref + 1)
+      else if (typeof verdict === 'number' && restarts++ < RESTARTS) hit = this.#first(packet, ifindex, verdict, 0)
+      else break
+    }
+    return out
+  }
+
+  /** The first rule of a chain that matches, of those with this preference or a later one. */
+  #first(p: Packet, ifindex: number, chain: number, from: number): Installed | undefined {
+    const key = referenceKey(p.frame, ifindex)
+    const prefs = [...new Set(this.#rules.filter((r) => r.rule.chain === chain).map((r) => r.rule.pref))]
+    for (const pref of prefs.filter((n) => n >= from).sort((a, b) => a - b)) {
+      const prio = this.#rules.filter((r) => r.rule.chain === chain && r.rule.pref === pref)
+      if (!speaks(p.frame, prio[0].rule.protocol)) continue
+      for (const mask of this.#masks.get(`${chain} ${pref}`) ?? []) {
+        const hit = prio.find((r) => r.mask === mask && matches(r.rule, key))
+        if (hit !== undefined) return hit
+      }
+    }
+    return undefined
+  }
+}
+
+/** Is the frame of the protocol that a preference is for? The outermost tag is what counts. */
+function speaks(frame: Uint8Array, protocol: string): boolean {
+  return protocol === 'all' || be16(frame, 12) === TYPES[protocol]
+}
+
+function matches(rule: Rule, key: Uint8Array): boolean {
+  for (const look of rule.looks) {
+    for (let i = 0; i < look.mask.length; i++) {
+      if (((key[look.at + i] ^ look.value[i]) & look.mask[i]) !== 0) return false
+    }
+  }
+  return rule.ranges.every((r) => be16(key, r.at) >= r.min && be16(key, r.at) <= r.max)
+}
+
+/** Does a list of actions; the verdict, or the chain to go to. */
+function run(p: Packet, list: readonly Action[], out: Sent[]): 'pass' | 'drop' | 'continue' | 'taken' | number {
+  for (const a of list) {
+    switch (a.kind) {
+      case 'end':
+        return a.verdict
+      case 'goto':
+        return a.chain
+      case 'mirred':
+        out.push({ port: a.port, frame: p.frame })
+        if (!a.copy) return 'taken'
+        break
+      default:
+        edit(p, a)
+    }
+  }
+  return 'pass'
+}
+
+/** Makes another frame of the packet's. */
+function edit(p: Packet, a: Action): void {
+  const f = p.frame
+  switch (a.kind) {
+    case 'vlan_push': {
+      const tci = (a.prio << 13) | a.id
+      const tag = [a.tpid >> 8, a.tpid & 255, tci >> 8, tci & 255]
+      p.frame = Uint8Array.from([...f.slice(0, 12), ...tag, ...f.slice(12)])
+      p.network += 4
+      break
+    }
+    case 'vlan_pop':
+      if (!isTagged(f)) return
+      p.frame = Uint8Array.from([...f.slice(0, 12), ...f.slice(16)])
+      p.network = Math.max(p.network - 4, networkOf(p.frame))
+      break
+    case 'vlan_modify':
+      if (!isTagged(f)) return
+      p.frame = f.slice()
+      p.frame.set([0x81, 0, (f[14] & 0xf0) | (a.id >> 8), a.id & 255], 12)
+      break
+    case 'set': {
+      const at = (a.header === 'eth' ? 0 : p.network) + a.at
+      if (at + a.value.length > f.length) return
+      p.frame = f.slice()
+      p.frame.set(a.value, at)
+      break
+    }
+    default:
+  }
+}
