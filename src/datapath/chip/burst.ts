@@ -7,9 +7,11 @@
 //
 // What the port counts is added up and written once.
 
+import { TUNNEL_KEY } from '../../memory/layout/action.ts'
 import * as E from '../../memory/layout/encap.ts'
-import { OP_COUNT, OP_ENCAP } from '../../memory/layout/program.ts'
+import { OP_COUNT, OP_ENCAP, OP_REDIRECT, OP_TUNNEL_UNSET } from '../../memory/layout/program.ts'
 import { FLOW_ACTIONS } from '../../memory/layout/flow.ts'
+import { KEY_ENC_IPV6_DST, KEY_ENC_IPV6_SRC, KEY_ENC_KEY_ID, KEY_ENC_PORT_SRC } from '../../memory/layout/flow_key.ts'
 import {
   IFF_UP,
   NETDEV_EGRESS,
@@ -29,6 +31,7 @@ import {
   PKT_HEADROOM,
   PKT_IIF,
   PKT_LEN,
+  PKT_TUN,
   PKT_TYPE_DEV_SHIFT,
 } from '../../memory/layout/packet.ts'
 import { EMIT_OUTPUT } from '../../memory/layout/worker.ts'
@@ -43,19 +46,25 @@ import {
   isCacheFar,
   miss,
   otherSmallEntry,
+  otherTunnelEntry,
   PLAN_CHUNKS,
   PLAN_MASKS,
   PLAN_SMALL,
+  PLAN_TUNNEL,
   planOf,
   searchFor,
   smallEntry,
   smallEntryHas,
+  tunnelEntry,
+  tunnelEntryHas,
 } from './lookup.ts'
 import { fold } from './checksum.ts'
 import { plainFlowHash } from './entropy.ts'
+import { innerLen, isExternal, OUTER_DEV, OUTER_LEN, OUTER_MASK, OUTER_VNI, outerChunk11, outerChunk8, outerOf } from './outer.ts'
 import { ecnEncapsulate, takeId } from './push_header.ts'
 import { isQuick, quickChunk0, quickChunk1, quickChunk2 } from './quick_key.ts'
 import { count, countMany, emit, emitRoom, punted, scratch, touchCounter } from './state.ts'
+import { setUdpTunnel } from './tunnel_input.ts'
 
 /** Emissions that one packet may make before the list is looked at again. */
 const ROOM: i32 = 256
@@ -64,10 +73,19 @@ const ROOM: i32 = 256
 const STAGE_FLOW: usize = 4
 const STAGE_PROGRAM: usize = 8
 const STAGE_LEN: usize = 12
-const STAGE_SIZE: usize = 16
+/** The tunnel device that it leaves, or 0: then flow and length are those of the inner frame. */
+const STAGE_TUNNEL: usize = 16
+/** The VNI, NO_METADATA when the device gives its packets none. */
+const STAGE_VNI: usize = 20
+const NO_METADATA: u32 = 0xffffffff
+const STAGE_SIZE: usize = 32
 /** Ops as they stand in programs. */
 const COUNT: u32 = OP_COUNT | (2 << 8)
 const ENCAP: u32 = OP_ENCAP | (4 << 8)
+const REDIRECT: u32 = OP_REDIRECT | (4 << 8)
+const UNSET: u32 = OP_TUNNEL_UNSET | (1 << 8)
+/** Offset of an outer UDP header. */
+const OUTER_UDP: u32 = 34
 /** The short cut cannot see it. */
 const FLOW_UNKNOWN: usize = 1
 
@@ -84,7 +102,7 @@ export function receiveAll(list: usize, n: i32): i32 {
     const mask: usize = block == 0 ? 0 : firstMask(block)
     const up = (load<u32>(dev, NETDEV_FLAGS) & IFF_UP) != 0
     const most = min<i32>(n - i, BURST_MAX)
-    i += mask != 0 && up ? receiveStaged(at, most, dev, block, mask) : receivePlain(at, most)
+    i += up ? receiveStaged(at, most, dev, block, mask) : receivePlain(at, most)
     if (punted || emitRoom() < ROOM) break
   }
   return i
@@ -103,15 +121,68 @@ function receivePlain(list: usize, n: i32): i32 {
   return i
 }
 
-/** Packets of one port that has filters; stops before one of another port. */
+/** Packets of one port; stops before one of another port. `mask`: the first of its filters, 0 without. */
 function receiveStaged(list: usize, n: i32, dev: usize, block: usize, mask: usize): i32 {
-  const plan = planOf(mask)
-  if (load<u32>(plan, PLAN_CHUNKS) != PLAN_SMALL) return receivePlain(list, n)
-  n = stage(list, n, dev, mask, plan)
+  const plan: usize = mask == 0 ? 0 : planOf(mask)
+  if (plan != 0 && load<u32>(plan, PLAN_CHUNKS) != PLAN_SMALL) return receivePlain(list, n)
+  n = plan == 0 ? stageBare(list, n, dev) : stage(list, n, dev, mask, plan)
   return run(n, dev, block)
 }
 
-/** What is to be done with each packet, into the burst's stages. Returns how many there are. */
+/** What is to be done with each packet, into the burst's stages: no filters, so that only tunnels can take it. */
+function stageBare(list: usize, n: i32, dev: usize): i32 {
+  const longest = load<u32>(dev, NETDEV_MTU) + MTU_SLACK
+  let s = scratch + SCRATCH_BURST
+  let k: i32 = 0
+  for (; k < n; k++, s += STAGE_SIZE) {
+    const pkt = load<usize>(list + ((<usize>k) << 2))
+    if (load<usize>(pkt, PKT_DEV) != dev) break
+    const len = load<u32>(pkt, PKT_LEN)
+    store<usize>(s, pkt)
+    store<usize>(s, FLOW_UNKNOWN, STAGE_FLOW)
+    store<usize>(s, 0, STAGE_TUNNEL)
+    if (len <= longest) stageInner(s, dev, load<usize>(pkt, PKT_DATA), len)
+  }
+  return k
+}
+
+/** A packet that no filter of its port takes: if it leaves a tunnel here, its flow at the tunnel device. */
+function stageInner(s: usize, dev: usize, data: usize, len: u32): void {
+  const outer = outerOf(dev, data, len)
+  if (outer == 0) return
+  const mask = load<usize>(outer, OUTER_MASK)
+  const plan = planOf(mask)
+  const inner = data + OUTER_LEN
+  const key = load<u64>(plan)
+  const ifindex = load<u32>(load<usize>(outer, OUTER_DEV), NETDEV_IFINDEX)
+  const a = v128.and(quickChunk0(inner), v128.load(plan, PLAN_MASKS))
+  const b = v128.and(quickChunk1(inner), v128.load(plan, PLAN_MASKS + 16))
+  const c = v128.and(quickChunk2(inner, ifindex), v128.load(plan, PLAN_MASKS + 32))
+  let flow: usize = 0
+  if (load<u32>(plan, PLAN_TUNNEL) != 0) {
+    const d = v128.and(outerChunk8(outer, data), v128.load(plan, PLAN_MASKS + 48))
+    const e = v128.and(outerChunk11(outer, data), v128.load(plan, PLAN_MASKS + 64))
+    const entry = tunnelEntry(a, b, c, d, e, mask, BE_IP)
+    const other = otherTunnelEntry(entry)
+    if (tunnelEntryHas(entry, a, b, c, d, e, key, BE_IP)) flow = load<usize>(entry, ENTRY_FLOW)
+    else if (tunnelEntryHas(other, a, b, c, d, e, key, BE_IP)) flow = load<usize>(other, ENTRY_FLOW)
+    else flow = missInner(entry, plan, outer, data, ifindex)
+  } else if (load<u32>(plan, PLAN_CHUNKS) == PLAN_SMALL) {
+    const entry = smallEntry(a, b, c, mask, BE_IP)
+    const other = otherSmallEntry(entry)
+    if (smallEntryHas(entry, a, b, c, key, BE_IP)) flow = load<usize>(entry, ENTRY_FLOW)
+    else if (smallEntryHas(other, a, b, c, key, BE_IP)) flow = load<usize>(other, ENTRY_FLOW)
+    else flow = missInner(entry, plan, outer, data, ifindex)
+  }
+  if (flow == 0) return
+  store<usize>(s, flow, STAGE_FLOW)
+  store<usize>(s, load<usize>(flow, FLOW_ACTIONS), STAGE_PROGRAM)
+  store<u32>(s, innerLen(data), STAGE_LEN)
+  store<usize>(s, load<usize>(outer, OUTER_DEV), STAGE_TUNNEL)
+  store<u32>(s, isExternal(outer) ? load<u32>(outer, OUTER_VNI) : NO_METADATA, STAGE_VNI)
+}
+
+/** Likewise for a port with filters that look at what the short cut can tell. */
 function stage(list: usize, n: i32, dev: usize, mask: usize, plan: usize): i32 {
   const stages = scratch + SCRATCH_BURST
   const ifindex = load<u32>(dev, NETDEV_IFINDEX)
@@ -130,8 +201,9 @@ function stage(list: usize, n: i32, dev: usize, mask: usize, plan: usize): i32 {
     if (load<usize>(pkt, PKT_DEV) != dev) break
     const data = load<usize>(pkt, PKT_DATA)
     const len = load<u32>(pkt, PKT_LEN)
+    store<usize>(s, pkt)
+    store<usize>(s, 0, STAGE_TUNNEL)
     let flow = FLOW_UNKNOWN
-    let program: usize = 0
     if (len <= longest && isQuick(data, len)) {
       const a = v128.and(quickChunk0(data), m0)
       const b = v128.and(quickChunk1(data), m1)
@@ -144,12 +216,15 @@ function stage(list: usize, n: i32, dev: usize, mask: usize, plan: usize): i32 {
         if (smallEntryHas(other, a, b, c, key, BE_IP)) flow = load<usize>(other, ENTRY_FLOW)
         else flow = missQuick(entry, plan, data, dev, ifindex)
       }
-      if (flow != 0 && !far) program = load<usize>(flow, FLOW_ACTIONS)
+      if (flow == 0) {
+        store<usize>(s, FLOW_UNKNOWN, STAGE_FLOW)
+        stageInner(s, dev, data, len)
+        continue
+      }
+      store<u32>(s, len, STAGE_LEN)
+      if (!far) store<usize>(s, load<usize>(flow, FLOW_ACTIONS), STAGE_PROGRAM)
     }
-    store<usize>(s, pkt)
-    store<u32>(s, len, STAGE_LEN)
     store<usize>(s, flow, STAGE_FLOW)
-    store<usize>(s, program, STAGE_PROGRAM)
   }
   if (far) fetchPrograms(stages, s)
   return k
@@ -186,7 +261,7 @@ function fetchEntries(list: usize, n: i32, dev: usize, mask: usize, plan: usize)
 function fetchPrograms(stages: usize, end: usize): void {
   for (let s = stages; s < end; s += STAGE_SIZE) {
     const flow = load<usize>(s, STAGE_FLOW)
-    if (flow > FLOW_UNKNOWN) store<usize>(s, load<usize>(flow, FLOW_ACTIONS), STAGE_PROGRAM)
+    store<usize>(s, flow > FLOW_UNKNOWN ? load<usize>(flow, FLOW_ACTIONS) : 0, STAGE_PROGRAM)
   }
   let sink: u32 = 0
   for (let s = stages; s < end; s += STAGE_SIZE) {
@@ -203,17 +278,13 @@ function run(n: i32, dev: usize, block: usize): i32 {
   const ifindex = load<u32>(dev, NETDEV_IFINDEX)
   let packets: u32 = 0
   let bytes: u32 = 0
-  // The tunnel device and the port at hand, and what is to be counted on them.
-  let tunnel: usize = 0
-  let out: usize = 0
-  let sent: u32 = 0
-  let tunnelBytes: u32 = 0
-  let outBytes: u32 = 0
   let s = scratch + SCRATCH_BURST
   let k: i32 = 0
   while (k < n) {
     const pkt = load<usize>(s)
     const flow = load<usize>(s, STAGE_FLOW)
+    const from = load<usize>(s, STAGE_TUNNEL)
+    const vni = load<u32>(s, STAGE_VNI)
     const len = load<u32>(s, STAGE_LEN)
     let pc = load<usize>(s, STAGE_PROGRAM)
     s += STAGE_SIZE
@@ -225,74 +296,174 @@ function run(n: i32, dev: usize, block: usize): i32 {
       continue
     }
     packets++
-    bytes += len
+    bytes += load<u32>(pkt, PKT_LEN)
+    let data = load<usize>(pkt, PKT_DATA)
+    if (from != 0) {
+      countUp(from, len - ETH_LEN)
+      data += OUTER_LEN
+    }
     let op = load<u32>(pc)
     if (op == COUNT) {
       count(load<u32>(pc, 4), len - ETH_LEN)
       pc += 8
       op = load<u32>(pc)
     }
-    if (op == ENCAP && load<u32>(pc, 8) == 0) {
-      const entry = load<usize>(pc, 4)
-      const header = load<usize>(entry, E.ENCAP_HEADER)
-      const data = load<usize>(pkt, PKT_DATA)
-      if (header != 0 && isPlainHeader(header) && data - 64 >= pkt + PKT_HEADROOM) {
-        const size = load<u32>(header, E.HEADER_LEN)
-        const l3 = load<u32>(header, E.HEADER_L3)
-        if (len <= load<u32>(header, E.HEADER_MTU) + l3 - size) {
-          if (load<usize>(entry, E.ENCAP_DEV) != tunnel || load<usize>(header, E.HEADER_OUT_DEV) != out) {
-            countSent(tunnel, out, sent, tunnelBytes, outBytes)
-            sent = 0
-            tunnelBytes = 0
-            outBytes = 0
-            tunnel = load<usize>(entry, E.ENCAP_DEV)
-            out = load<usize>(header, E.HEADER_OUT_DEV)
-            if (!isOpenWay(tunnel, out)) tunnel = 0
-          }
-          if (tunnel != 0) {
-            const end = header + (E.HEADER_BYTES + E.HEADER_ROOM_SMALL)
-            const hash = plainFlowHash(data)
-            const tos = ecnEncapsulate(load<u32>(header, E.HEADER_TOS), load<u8>(data, 15))
-            v128.store(data - 64, v128.load(end - 64))
-            v128.store(data - 48, v128.load(end - 48))
-            v128.store(data - 32, v128.load(end - 32))
-            v128.store(data - 16, v128.load(end - 16))
-            const outer = data - size
-            const outerLen = len + size
-            const ip = outer + l3
-            const lenId = ((outerLen - l3) << 16) | takeId()
-            const sum = load<u32>(header, E.HEADER_IP_SUM) + tos + (lenId & 0xffff) + (lenId >>> 16)
-            store<u8>(ip, <u8>tos, 1)
-            store<u32>(ip, bswap<u32>(lenId), 2)
-            store<u16>(ip, bswap<u16>(<u16>~fold(sum)), 10)
-            const l4 = load<u32>(header, E.HEADER_L4)
-            const range = <u64>load<u32>(header, E.HEADER_PORT_COUNT)
-            const port = load<u32>(header, E.HEADER_PORT_MIN) + <u32>((hash * range) >> 32)
-            const udp = outer + l4
-            store<u16>(udp, bswap<u16>(<u16>port))
-            store<u16>(udp, bswap<u16>(<u16>(outerLen - l4)), 4)
-            store<u64>(pkt, <u64>outer | ((<u64>outerLen) << 32), PKT_DATA)
-            store<u64>(pkt, <u64>out, PKT_DEV) // and PKT_IIF: none
-            sent++
-            tunnelBytes += len - ETH_LEN
-            outBytes += outerLen
-            emit(pkt, out, EMIT_OUTPUT, 0)
-            if (emitRoom() < ROOM) break
-            continue
-          }
-        }
+    if (op == ENCAP) {
+      if (load<u32>(pc, 8) == 0 && sendEncap(pkt, load<usize>(pc, 4), data, len)) {
+        if (emitRoom() < ROOM) break
+        continue
+      }
+    } else {
+      const to = op == UNSET ? pc + 4 : pc
+      if (load<u32>(to) == REDIRECT && load<u32>(to, 8) == 0 && sendPlain(pkt, load<usize>(to, 4), data, len)) {
+        if (emitRoom() < ROOM) break
+        continue
       }
     }
-    store<u32>(pkt, ifindex << PKT_TYPE_DEV_SHIFT, PKT_FLAGS)
-    store<u32>(pkt, ifindex, PKT_IIF)
-    const fate = runFlow(pkt, block, flow, pc, false, len - ETH_LEN, true)
-    if (fate == HOOK_PASS) localInput(pkt, dev)
+    if (from == 0) {
+      store<u32>(pkt, ifindex << PKT_TYPE_DEV_SHIFT, PKT_FLAGS)
+      store<u32>(pkt, ifindex, PKT_IIF)
+      if (runFlow(pkt, block, flow, pc, false, len - ETH_LEN, true) == HOOK_PASS) localInput(pkt, dev)
+    } else runInner(pkt, from, vni, flow, pc, len)
     if (hasBacklog()) drainBacklog()
     if (punted || emitRoom() < ROOM) break
   }
-  countSent(tunnel, out, sent, tunnelBytes, outBytes)
+  countSent()
+  countCame()
   if (packets != 0) countMany(load<u32>(dev, NETDEV_RX_COUNTER), packets, bytes)
   return k
+}
+
+/** A packet that left a tunnel, whose program the burst cannot do itself: up from the device as tunnel_input.ts has it. */
+function runInner(pkt: usize, dev: usize, vni: u32, flow: usize, pc: usize, len: u32): void {
+  const data = load<usize>(pkt, PKT_DATA)
+  const ifindex = load<u32>(dev, NETDEV_IFINDEX)
+  if (vni != NO_METADATA) setUdpTunnel(pkt, data, OUTER_UDP, 4, TUNNEL_KEY, vni)
+  else store<usize>(pkt, 0, PKT_TUN)
+  store<usize>(pkt, data + OUTER_LEN, PKT_DATA)
+  store<u32>(pkt, len, PKT_LEN)
+  store<u32>(pkt, ifindex << PKT_TYPE_DEV_SHIFT, PKT_FLAGS)
+  store<usize>(pkt, dev, PKT_DEV)
+  store<u32>(pkt, ifindex, PKT_IIF)
+  const block = load<usize>(dev, NETDEV_INGRESS)
+  if (runFlow(pkt, block, flow, pc, false, len - ETH_LEN, true) == HOOK_PASS) localInput(pkt, dev)
+}
+
+// What packets of the burst have sent, counted together while they go the same way: the tunnel device (0 for none), the
+// port, and their bytes on each; and what came up from a tunnel device.
+let tunnel: usize = 0
+let out: usize = 0
+let isOpen: bool = false
+let sent: u32 = 0
+let tunnelBytes: u32 = 0
+let outBytes: u32 = 0
+let upDev: usize = 0
+let upPackets: u32 = 0
+let upBytes: u32 = 0
+
+/** Turns to another way out. Is it open: devices up, no filters, a port at its end? */
+function turnTo(tunnelDev: usize, outDev: usize): bool {
+  countSent()
+  tunnel = tunnelDev
+  out = outDev
+  isOpen =
+    (load<u32>(out, NETDEV_FLAGS) & IFF_UP) != 0 &&
+    load<usize>(out, NETDEV_EGRESS) == 0 &&
+    load<u32>(out, NETDEV_KIND) == NETDEV_KIND_PORT &&
+    (tunnel == 0 || ((load<u32>(tunnel, NETDEV_FLAGS) & IFF_UP) != 0 && load<usize>(tunnel, NETDEV_EGRESS) == 0))
+  return isOpen
+}
+
+/** What the tunnel device and the port count for what was sent by them. The next burst looks again whether they are open. */
+function countSent(): void {
+  if (sent != 0) {
+    if (tunnel != 0) countMany(load<u32>(tunnel, NETDEV_TX_COUNTER), sent, tunnelBytes)
+    countMany(load<u32>(out, NETDEV_TX_COUNTER), sent, outBytes)
+  }
+  sent = 0
+  tunnelBytes = 0
+  outBytes = 0
+  out = 0
+}
+
+/** A packet came up from a tunnel device. */
+// @ts-ignore: decorator
+@inline
+function countUp(dev: usize, bytes: u32): void {
+  if (dev != upDev) {
+    countCame()
+    upDev = dev
+  }
+  upPackets++
+  upBytes += bytes
+}
+
+/** What the tunnel device counts for what came up from it. */
+function countCame(): void {
+  if (upPackets != 0) countMany(load<u32>(upDev, NETDEV_RX_COUNTER), upPackets, upBytes)
+  upPackets = 0
+  upBytes = 0
+}
+
+/** Sends the frame at `data` by a port, as it is. False: it must go the long way. */
+// @ts-ignore: decorator
+@inline
+function sendPlain(pkt: usize, to: usize, data: usize, len: u32): bool {
+  if ((to != out || tunnel != 0) && !turnTo(0, to)) return false
+  if (!isOpen) return false
+  store<u64>(pkt, <u64>data | ((<u64>len) << 32), PKT_DATA)
+  store<u64>(pkt, <u64>to, PKT_DEV) // and PKT_IIF: none
+  sent++
+  outBytes += len
+  emit(pkt, to, EMIT_OUTPUT, 0)
+  return true
+}
+
+/**
+ * Sends the frame at `data` through an encap entry whose header is of the common kind: IPv4 and UDP without checksum,
+ * nothing inherited but ECN. push_header.ts does the others. False: it must go the long way.
+ */
+// @ts-ignore: decorator
+@inline
+function sendEncap(pkt: usize, entry: usize, data: usize, len: u32): bool {
+  const header = load<usize>(entry, E.ENCAP_HEADER)
+  if (header == 0 || load<u32>(header, E.HEADER_FLAGS) != (E.HEADER_F_UDP | E.HEADER_F_SMALL)) return false
+  const size = load<u32>(header, E.HEADER_LEN)
+  const l3 = load<u32>(header, E.HEADER_L3)
+  if (size > 64 || load<u32>(header, E.HEADER_STRIP) != 0 || data - 64 < pkt + PKT_HEADROOM) return false
+  if (len + size > load<u32>(header, E.HEADER_MTU) + l3) return false
+  const through = load<usize>(entry, E.ENCAP_DEV)
+  const to = load<usize>(header, E.HEADER_OUT_DEV)
+  if ((to != out || through != tunnel) && !turnTo(through, to)) return false
+  if (!isOpen) return false
+  const end = header + (E.HEADER_BYTES + E.HEADER_ROOM_SMALL)
+  const hash = plainFlowHash(data)
+  const tos = ecnEncapsulate(load<u32>(header, E.HEADER_TOS), load<u8>(data, 15))
+  v128.store(data - 64, v128.load(end - 64))
+  v128.store(data - 48, v128.load(end - 48))
+  v128.store(data - 32, v128.load(end - 32))
+  v128.store(data - 16, v128.load(end - 16))
+  const outer = data - size
+  const outerLen = len + size
+  const ip = outer + l3
+  const lenId = ((outerLen - l3) << 16) | takeId()
+  const sum = load<u32>(header, E.HEADER_IP_SUM) + tos + (lenId & 0xffff) + (lenId >>> 16)
+  store<u8>(ip, <u8>tos, 1)
+  store<u32>(ip, bswap<u32>(lenId), 2)
+  store<u16>(ip, bswap<u16>(<u16>~fold(sum)), 10)
+  const l4 = load<u32>(header, E.HEADER_L4)
+  const ports = <u64>load<u32>(header, E.HEADER_PORT_COUNT)
+  const port = load<u32>(header, E.HEADER_PORT_MIN) + <u32>((hash * ports) >> 32)
+  const udp = outer + l4
+  store<u16>(udp, bswap<u16>(<u16>port))
+  store<u16>(udp, bswap<u16>(<u16>(outerLen - l4)), 4)
+  store<u64>(pkt, <u64>outer | ((<u64>outerLen) << 32), PKT_DATA)
+  store<u64>(pkt, <u64>to, PKT_DEV) // and PKT_IIF: none
+  sent++
+  tunnelBytes += len - ETH_LEN
+  outBytes += outerLen
+  emit(pkt, to, EMIT_OUTPUT, 0)
+  return true
 }
 
 /** The search for a key that the short cut can tell. */
@@ -306,33 +477,13 @@ function missQuick(entry: usize, plan: usize, data: usize, dev: usize, ifindex: 
   return miss(entry, plan, at, BE_IP)
 }
 
-/**
- * Is the header of the common kind: IPv4 and UDP without checksum, nothing inherited but ECN? Then the burst writes it
- * itself; push_header.ts does the others.
- */
-// @ts-ignore: decorator
-@inline
-function isPlainHeader(header: usize): bool {
-  return (
-    load<u32>(header, E.HEADER_FLAGS) == (E.HEADER_F_UDP | E.HEADER_F_SMALL) &&
-    load<u32>(header, E.HEADER_LEN) <= 64 &&
-    load<u32>(header, E.HEADER_STRIP) == 0
-  )
-}
-
-/** Through the tunnel device and out by the port: both are up, and no filters on the way? */
-function isOpenWay(tunnel: usize, out: usize): bool {
-  return (
-    (load<u32>(tunnel, NETDEV_FLAGS) & load<u32>(out, NETDEV_FLAGS) & IFF_UP) != 0 &&
-    load<usize>(tunnel, NETDEV_EGRESS) == 0 &&
-    load<usize>(out, NETDEV_EGRESS) == 0 &&
-    load<u32>(out, NETDEV_KIND) == NETDEV_KIND_PORT
-  )
-}
-
-/** What the tunnel device and the port count for packets that they sent. */
-function countSent(tunnel: usize, out: usize, packets: u32, tunnelBytes: u32, outBytes: u32): void {
-  if (packets == 0) return
-  countMany(load<u32>(tunnel, NETDEV_TX_COUNTER), packets, tunnelBytes)
-  countMany(load<u32>(out, NETDEV_TX_COUNTER), packets, outBytes)
+/** Likewise for the inner frame of a packet that leaves a tunnel. */
+function missInner(entry: usize, plan: usize, outer: usize, data: usize, ifindex: u32): usize {
+  const at = scratch + SCRATCH_KEYS
+  const zero = i64x2.splat(0)
+  v128.store(at, outerChunk8(outer, data), KEY_ENC_KEY_ID)
+  v128.store(at, zero, KEY_ENC_IPV6_SRC)
+  v128.store(at, zero, KEY_ENC_IPV6_DST)
+  v128.store(at, outerChunk11(outer, data), KEY_ENC_PORT_SRC)
+  return missQuick(entry, plan, data + OUTER_LEN, load<usize>(outer, OUTER_DEV), ifindex)
 }

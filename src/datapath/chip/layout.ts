@@ -25,4 +25,8 @@ export const INDEXES: usize = 4
 export const INDEX_TABLES: usize = 4096
 export const INDEX_TABLES_SIZE: usize = 1 << 19
 export const INDEX_SIZE: usize = INDEX_TABLES + INDEX_TABLES_SIZE
-export const SCRATCH_SIZE: usize = SCRATCH_INDEXES + INDEXES * INDEX_SIZE
+/** Outer headers that were seen (outer.ts). */
+export const SCRATCH_OUTERS: usize = SCRATCH_INDEXES + INDEXES * INDEX_SIZE
+export const OUTERS: usize = 64
+export const OUTER_SIZE: usize = 128
+export const SCRATCH_SIZE: usize = SCRATCH_OUTERS + OUTERS * OUTER_SIZE

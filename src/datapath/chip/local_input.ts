@@ -73,7 +73,7 @@ function isOtherHost(pkt: usize, data: usize): bool {
 }
 
 /** Is the address (loaded words; IPv4: the first alone) one of the switch's own? */
-function isLocal(family: u32, w0: u32, w1: u32, w2: u32, w3: u32): bool {
+export function isLocal(family: u32, w0: u32, w1: u32, w2: u32, w3: u32): bool {
   const table = load<usize>(SUPER_LOCAL)
   if (table == 0) return false
   let h = w0 ^ w1 ^ w2 ^ w3
@@ -162,7 +162,7 @@ function isTunnelled(ipProto: u32): bool {
 }
 
 /** Does the source of an IPv4 packet to us need a closer look (multicast, loopback, 0/8, an address of ours)? */
-function isOddSource(src: u32): bool {
+export function isOddSource(src: u32): bool {
   const first = src & 255
   return first >= 224 || first == 127 || first == 0 || isLocal(4, src, 0, 0, 0)
 }

@@ -30,7 +30,7 @@ import {
   MASK_WORDS,
   PRIO_CHAIN,
 } from '../../memory/layout/flow.ts'
-import { KEY_PORT_SRC, KEY_SIZE } from '../../memory/layout/flow_key.ts'
+import { KEY_ENC_KEY_ID, KEY_ENC_PORT_SRC, KEY_PORT_SRC, KEY_SIZE } from '../../memory/layout/flow_key.ts'
 import { NETDEV_IFINDEX } from '../../memory/layout/netdev.ts'
 import { PKT_DEV } from '../../memory/layout/packet.ts'
 import {
@@ -59,6 +59,8 @@ export const PLAN_CHUNKS: usize = 12
 /** The first three chunks of the key and no other: the common fields, up to TCP flags and ICMP. */
 export const PLAN_SMALL: u32 = 0
 const PLAN_UNCACHED: u32 = 255
+/** Not 0: the chunks of small plans and those of the id, IPv4 addresses and ports of a tunnel, five in all. */
+export const PLAN_TUNNEL: usize = 16
 /** Offset of the last chunk of small plans. */
 const SMALL_LAST: usize = 32
 /** Offsets in the key of the chunks in use. */
@@ -194,14 +196,31 @@ function makePlan(plan: usize, start: usize): void {
     store<u32>(plan, PLAN_SMALL, PLAN_CHUNKS)
     return
   }
+  const tunnel = isTunnelPlan(plan)
   for (let offset: usize = 0; offset < <usize>KEY_SIZE; offset += 16) {
     const bits = v128.load(plan + offset, PLAN_BITS)
-    if (!v128.any_true(bits)) continue
+    if (tunnel ? !isTunnelChunk(offset) : !v128.any_true(bits)) continue
     v128.store(plan + (n << 4), bits, PLAN_MASKS)
     store<u32>(plan + (n << 2), <u32>offset, PLAN_OFFSETS)
     n++
   }
   store<u32>(plan, n < 16 ? n : PLAN_UNCACHED, PLAN_CHUNKS)
+  store<u32>(plan, tunnel ? 1 : 0, PLAN_TUNNEL)
+}
+
+// @ts-ignore: decorator
+@inline
+function isTunnelChunk(offset: usize): bool {
+  return offset <= SMALL_LAST || offset == KEY_ENC_KEY_ID || offset == KEY_ENC_PORT_SRC
+}
+
+/** Are all chunks in use among those of PLAN_TUNNEL? */
+function isTunnelPlan(plan: usize): bool {
+  let rest = i64x2.splat(0)
+  for (let offset: usize = 0; offset < <usize>KEY_SIZE; offset += 16) {
+    if (!isTunnelChunk(offset)) rest = v128.or(rest, v128.load(plan + offset, PLAN_BITS))
+  }
+  return !v128.any_true(rest)
 }
 
 /** The plan for lookups that start with this mask. */
@@ -249,8 +268,7 @@ export function cacheEntry(plan: usize, key: usize, proto: u32): usize {
   let sum = i64x2.splat(0)
   for (let i: u32 = 0; i < chunks; i++) {
     const v = v128.and(v128.load(key + load<u32>(plan + (i << 2), PLAN_OFFSETS)), v128.load(plan + (i << 4), PLAN_MASKS))
-    const x = i32x4.add(v, salt(i))
-    sum = i64x2.add(sum, i64x2.extmul_low_i32x4_u(x, v128.shuffle<u32>(x, x, 2, 3, 0, 1)))
+    sum = i64x2.add(sum, square(v, i))
   }
   return large + ((<usize>(fold(sum, start, proto) & largeMask)) << LARGE_SHIFT)
 }
@@ -275,6 +293,41 @@ export function smallEntryHas(entry: usize, a: v128, b: v128, c: v128, startAndG
     v128.xor(c, v128.load(entry, ENTRY_CHUNKS + 32)),
   )
   return !v128.any_true(other) && load<u64>(entry) == startAndGeneration && load<u32>(entry, ENTRY_PROTO) == proto
+}
+
+/** The place of a tunnel plan's key: its five chunks under the plan's masks. The same that cacheEntry finds. */
+// @ts-ignore: decorator
+@inline
+export function tunnelEntry(a: v128, b: v128, c: v128, d: v128, e: v128, start: usize, proto: u32): usize {
+  const sum = i64x2.add(
+    i64x2.add(i64x2.add(square(a, 0), square(b, 1)), i64x2.add(square(c, 2), square(d, 3))),
+    square(e, 4),
+  )
+  return large + ((<usize>(fold(sum, start, proto) & largeMask)) << LARGE_SHIFT)
+}
+
+// @ts-ignore: decorator
+@inline
+function square(v: v128, i: u32): v128 {
+  const x = i32x4.add(v, salt(i))
+  return i64x2.extmul_low_i32x4_u(x, v128.shuffle<u32>(x, x, 2, 3, 0, 1))
+}
+
+/** Does an entry hold a tunnel plan's key? */
+// @ts-ignore: decorator
+@inline
+export function tunnelEntryHas(entry: usize, a: v128, b: v128, c: v128, d: v128, e: v128, startAndGeneration: u64, proto: u32): bool {
+  const ab = v128.or(v128.xor(a, v128.load(entry, ENTRY_CHUNKS)), v128.xor(b, v128.load(entry, ENTRY_CHUNKS + 16)))
+  const cd = v128.or(v128.xor(c, v128.load(entry, ENTRY_CHUNKS + 32)), v128.xor(d, v128.load(entry, ENTRY_CHUNKS + 48)))
+  const other = v128.or(v128.or(ab, cd), v128.xor(e, v128.load(entry, ENTRY_CHUNKS + 64)))
+  return !v128.any_true(other) && load<u64>(entry) == startAndGeneration && load<u32>(entry, ENTRY_PROTO) == proto
+}
+
+/** The other place of a tunnel plan's key. */
+// @ts-ignore: decorator
+@inline
+export function otherTunnelEntry(entry: usize): usize {
+  return entry ^ (<usize>1 << LARGE_SHIFT)
 }
 
 /** Chunks of the plan's entries. */

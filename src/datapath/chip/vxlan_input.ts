@@ -37,7 +37,7 @@ const GBP_DONT_LEARN: u32 = 0x400000
 const GBP_POLICY_APPLIED: u32 = 0x080000
 
 /** vxlan_vs_find_vni */
-function deviceOf(dev: usize, vni: u32, family: u32): usize {
+export function deviceOf(dev: usize, vni: u32, family: u32): usize {
   for (; dev != 0; dev = nextTunnel(dev, family)) {
     if (load<u32>(dev, NETDEV_KIND) != NETDEV_KIND_VXLAN) continue
     if ((load<u32>(dev, NETDEV_FEATURES) & NETDEV_F_EXTERNAL) != 0 || load<u32>(dev, NETDEV_VNI) == vni) return dev
