@@ -57,7 +57,7 @@ export const connmark: ActionKind = {
   cleanup: dropControl,
 
   compile(c, act) {
-    c.emit(OP_CONNMARK, c.a.m[(act + ZONE) >> 2])
+    c.emit(OP_CONNMARK, c.a.m[(act + ZONE) >> 2], c.counter(act))
   },
 
   dump(c, act, b) {

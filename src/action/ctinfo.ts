@@ -2,6 +2,7 @@
 
 import { ACT_PARAMS, TC_ACT_PIPE } from '../memory/layout/action.ts'
 import { OP_CTINFO } from '../memory/layout/program.ts'
+import { load } from '../sync/atomic.ts'
 import type { Args } from '../tc/args.ts'
 import { printTm } from '../tc/stats_text.ts'
 import { getU64 } from '../wire/netlink.ts'
@@ -33,6 +34,8 @@ const ZONE = ACT_PARAMS
 const DSCP_MASK = ACT_PARAMS + 4
 const STATE_MASK = ACT_PARAMS + 8
 const CPMARK_MASK = ACT_PARAMS + 12
+/** What packets counted up: DS fields set, errors, marks set. @atomic */
+const COUNTS = ACT_PARAMS + 16
 
 const attrs = new Int32Array(TCA_CTINFO_STATS_CPMARK_SET + 1)
 const POLICY = policy(TCA_CTINFO_STATS_CPMARK_SET, {
@@ -147,7 +150,7 @@ export const ctinfo: ActionKind = {
 
   compile(c, act) {
     const w = (act + ZONE) >> 2
-    c.emit(OP_CTINFO, c.a.m[w], c.a.m[w + 1], c.a.m[w + 2], c.a.m[w + 3], c.counter(act))
+    c.emit(OP_CTINFO, c.a.m[w], c.a.m[w + 1], c.a.m[w + 2], c.a.m[w + 3], act + COUNTS)
   },
 
   dump(c, act, b) {
@@ -159,8 +162,10 @@ export const ctinfo: ActionKind = {
       b.attrU32(TCA_CTINFO_PARMS_DSCP_STATEMASK, m[(act + STATE_MASK) >> 2])
     }
     if (m[(act + CPMARK_MASK) >> 2]) b.attrU32(TCA_CTINFO_PARMS_CPMARK_MASK, m[(act + CPMARK_MASK) >> 2])
-    for (const type of [TCA_CTINFO_STATS_DSCP_SET, TCA_CTINFO_STATS_DSCP_ERROR, TCA_CTINFO_STATS_CPMARK_SET])
-      b.attrU64(type, 0)
+    const counts = [TCA_CTINFO_STATS_DSCP_SET, TCA_CTINFO_STATS_DSCP_ERROR, TCA_CTINFO_STATS_CPMARK_SET]
+    counts.forEach((type, i) => {
+      b.attrU64(type, load(m, ((act + COUNTS) >> 2) + i) >>> 0)
+    })
     dumpTm(c, act, b, TCA_CTINFO_TM)
   },
 }

@@ -4,7 +4,7 @@
 import { EOPNOTSUPP, NetlinkError } from '../wire/netlink_error.ts'
 
 /** Names of the actions whose ops (memory/layout/program.ts) the datapath does not execute. */
-export const UNSUPPORTED = new Set<string>(['ct'])
+export const UNSUPPORTED = new Set<string>()
 
 /** Throws EOPNOTSUPP when the datapath cannot do `action`. Called last, when the kernel would have taken it. */
 export function refuseOp(action: string): void {

@@ -72,6 +72,9 @@ interface Exports {
   transmit(pkt: number, dev: number): number
   encapsulate(pkt: number, header: number): number
   localInput(pkt: number, dev: number): void
+  resume(pkt: number): void
+  allocLarge(): number
+  collectConnections(buckets: number): number
 }
 
 const FRAME_SLACK = 64
@@ -191,6 +194,21 @@ export class Datapath {
   /** A packet that the host has reassembled goes up again, as from the device that received it. */
   localInput(pkt: number, dev: number): void {
     this.chip.localInput(pkt, dev)
+  }
+
+  /** A packet that an action ct held (PUNT_CT_FRAGMENT) goes on: what the host put together, its PKT_HELD_* with it. */
+  resume(pkt: number): void {
+    this.chip.resume(pkt)
+  }
+
+  /** A slot for a datagram larger than a frame (LARGE_*), given back as any other; 0 when there is none. */
+  allocLarge(): number {
+    return this.chip.allocLarge()
+  }
+
+  /** Connections whose time is over leave the table: looks into so many of its chains. Returns how many left. */
+  collectConnections(buckets: number): number {
+    return this.chip.collectConnections(buckets) >>> 0
   }
 
   /** Emissions that wait. */

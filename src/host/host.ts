@@ -5,6 +5,7 @@
 //   PUNT_LOCAL    ARP arp.ts · IPv4 ip_input.ts · IPv6 ip6_input.ts, ndisc.ts    (fragments: reassembly.ts)
 //   PUNT_TUNNEL   tunnel_output.ts ─> ip_output.ts ─> neighbour.ts, which asks and lets wait
 //   PUNT_MTU      tunnel_output.ts ─> fragments
+//   PUNT_CT_FRAGMENT, PUNT_CT_REFRAGMENT   ct_fragment.ts
 //   PUNT_TRAP     for a control plane that there is not: dropped by name
 //
 // The world is that of a Linux host with IP forwarding off, rp_filter off, no sockets but the tunnels', echo requests
@@ -15,9 +16,17 @@ import { encapUsed } from '../encap/encap.ts'
 import type { Arena } from '../memory/arena.ts'
 import { DROP_NO_PROTOCOL, DROP_TRAP } from '../memory/layout/drop.ts'
 import { PKT_DATA } from '../memory/layout/packet.ts'
-import { PUNT_LOCAL, PUNT_MTU, PUNT_SAMPLE, PUNT_TUNNEL } from '../memory/layout/worker.ts'
+import {
+  PUNT_CT_FRAGMENT,
+  PUNT_CT_REFRAGMENT,
+  PUNT_LOCAL,
+  PUNT_MTU,
+  PUNT_SAMPLE,
+  PUNT_TUNNEL,
+} from '../memory/layout/worker.ts'
 import * as Eth from '../wire/ethernet.ts'
 import { arpInput } from './arp.ts'
+import { ctFragment, ctRefragment } from './ct_fragment.ts'
 import { ipv4Input } from './ip_input.ts'
 import { ipv6Input } from './ip6_input.ts'
 import { nextNeighbourTimer, runNeighbourTimers, watchNeighbours } from './neighbour.ts'
@@ -43,6 +52,8 @@ export class Host {
     } else if (kind === PUNT_MTU) tunnelTooBig(h, pkt, dev, arg)
     else if (kind === PUNT_LOCAL) localInput(h, pkt, dev)
     else if (kind === PUNT_SAMPLE) h.dp.release(pkt)
+    else if (kind === PUNT_CT_FRAGMENT) ctFragment(h, pkt, dev, arg)
+    else if (kind === PUNT_CT_REFRAGMENT) ctRefragment(h, pkt, dev)
     else h.dp.drop(pkt, DROP_TRAP)
   }
 

@@ -143,7 +143,7 @@ function fragment(
   }
   if (pkt !== 0) h.dp.release(pkt)
   const whole = defragIpv6(h, frame, dev, t.at, t.pointer)
-  if (whole !== null) walk(h, whole, 0, dev, fate, routed)
+  if (whole !== null) walk(h, whole.frame, 0, dev, fate, routed)
 }
 
 /** Ethernet, an IPv6 header that is followed by the transport header at once, and the rest. */

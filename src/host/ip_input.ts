@@ -90,7 +90,7 @@ export function ipv4Input(h: HostState, pkt: number, dev: number): void {
     dp.release(pkt)
     const whole = defragIpv4(h, frame, dev)
     if (whole === null) return
-    frame = whole
+    frame = whole.frame
     d = view(frame)
     deliver(h, frame, dev, fate, 0)
     return

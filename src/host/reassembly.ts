@@ -31,6 +31,7 @@ const MAX_DIST = 64
 const MAX_DATAGRAM = 65535
 /** What the kernel has around the bytes of a piece. */
 const OVERHEAD = 768
+const NOTHING = new Uint8Array(0)
 
 interface Piece {
   offset: number
@@ -58,6 +59,13 @@ export interface FragmentQueue {
   /** Bits 1 << ECN of the pieces. */
   ecn: number
   memory: number
+  /** Bytes of IP of the largest piece, and of the largest that must not be cut (IPv4 DF). */
+  largest: number
+  largestDf: number
+  /** For connection tracking: nobody is told when its time is over. */
+  readonly tracked: boolean
+  /** Bytes in front of the network header of the first piece; they are not in `head`. */
+  link: Uint8Array
   /** Count of its source's pieces when the last one of this datagram came. */
   seen: number
 }
@@ -117,10 +125,24 @@ interface Incoming {
   readonly ecn: number
   /** IPv4 source, '' for IPv6. */
   readonly source: string
+  readonly tracked: Tracked | null
+}
+
+/** Whose datagrams these are, when it is not the host's own stack: connection tracking of a zone. */
+export interface Tracked {
+  readonly zone: number
+  /** Bytes in front of the network header of the piece at hand. */
+  readonly link: Uint8Array
+}
+
+/** What pieces became: the frame, and the queue that they were in. */
+export interface Whole {
+  readonly frame: Uint8Array
+  readonly queue: FragmentQueue
 }
 
 /** Takes a piece in. The whole frame when it was the last missing one, else null; drops are counted here. */
-function add(h: HostState, i: Incoming): Uint8Array | null {
+function add(h: HostState, i: Incoming): Whole | null {
   // inet_frag_find finds nothing then, not even what is there.
   if (bytesOf(h, i.v6) > HIGH_THRESH) {
     h.dp.countDrop(DROP_FRAG_MEMORY)
@@ -142,6 +164,10 @@ function add(h: HostState, i: Incoming): Uint8Array | null {
       next: 0,
       ecn: 0,
       memory: 0,
+      largest: 0,
+      largestDf: 0,
+      tracked: i.tracked !== null,
+      link: NOTHING,
       seen: 0,
     }
     h.fragments.set(i.key, q)
@@ -186,10 +212,14 @@ function insert(h: HostState, q: FragmentQueue, i: Incoming): void {
   q.pieces.splice(at, 0, { offset: i.offset, data: i.data })
   q.have += i.data.length
   q.ecn |= 1 << i.ecn
+  const size = i.frame.length - Eth.LEN
+  q.largest = Math.max(q.largest, size)
+  if (!i.v6 && Ipv4.fragment(view(i.frame), Eth.LEN) & Ipv4.DF) q.largestDf = Math.max(q.largestDf, size)
   q.memory += i.frame.length + OVERHEAD
   account(h, q.v6, i.frame.length + OVERHEAD)
   if (i.offset !== 0) return
   q.head = i.head
+  q.link = i.tracked?.link ?? NOTHING
   q.first = i.frame
   q.pointer = i.pointer
   q.next = i.next
@@ -205,11 +235,12 @@ function tooFar(h: HostState, q: FragmentQueue, source: string): void {
   if (!far) return
   for (let k = 0; k < q.pieces.length; k++) h.dp.countDrop(DROP_FRAG_REASSEMBLY)
   account(h, q.v6, -q.memory)
-  Object.assign(q, { pieces: [], have: 0, length: 0, last: false, head: null, first: null, ecn: 0, memory: 0 })
+  Object.assign(q, { pieces: [], have: 0, length: 0, last: false, head: null, first: null, ecn: 0 })
+  Object.assign(q, { memory: 0, largest: 0, largestDf: 0, link: NOTHING })
 }
 
 /** All pieces are there: the frame as if it had never been cut. */
-function whole(h: HostState, key: string, q: FragmentQueue): Uint8Array | null {
+function whole(h: HostState, key: string, q: FragmentQueue): Whole | null {
   const head = q.head as Uint8Array
   const ecn = ecnOf(q.ecn)
   const ip = head.length - Eth.LEN
@@ -227,17 +258,19 @@ function whole(h: HostState, key: string, q: FragmentQueue): Uint8Array | null {
     Ipv6.setTrafficClass(d, Eth.LEN, Ipv6.trafficClass(d, Eth.LEN) | ecn)
   } else {
     Ipv4.setTotalLength(d, Eth.LEN, ip + q.length)
-    Ipv4.setFragment(d, Eth.LEN, 0)
+    Ipv4.setFragment(d, Eth.LEN, q.largestDf === q.largest ? Ipv4.DF : 0)
     Ipv4.setTos(d, Eth.LEN, Ipv4.tos(d, Eth.LEN) | ecn)
     Ipv4.setChecksum(d, Eth.LEN)
   }
   account(h, q.v6, -q.memory)
   h.fragments.delete(key)
-  return frame
+  return { frame, queue: q }
 }
 
+const keyOf = (tracked: Tracked | null, key: string): string => (tracked === null ? key : `${tracked.zone}: ${key}`)
+
 /** A fragment of an IPv4 datagram (a frame, checked and trimmed to its length) that `dev` received. */
-export function defragIpv4(h: HostState, frame: Uint8Array, dev: number): Uint8Array | null {
+export function defragIpv4(h: HostState, frame: Uint8Array, dev: number, tracked: Tracked | null = null): Whole | null {
   const d = view(frame)
   const ip = Eth.LEN
   const start = ip + Ipv4.headerLength(d, ip)
@@ -246,7 +279,7 @@ export function defragIpv4(h: HostState, frame: Uint8Array, dev: number): Uint8A
   const length = more ? (frame.length - start) & ~7 : frame.length - start
   const source = String(Ipv4.src(d, ip).subarray(0, 4))
   return add(h, {
-    key: `4 ${source} ${Ipv4.dst(d, ip).subarray(0, 4)} ${Ipv4.id(d, ip)} ${Ipv4.protocol(d, ip)}`,
+    key: keyOf(tracked, `4 ${source} ${Ipv4.dst(d, ip).subarray(0, 4)} ${Ipv4.id(d, ip)} ${Ipv4.protocol(d, ip)}`),
     v6: false,
     dev,
     offset: Ipv4.fragmentOffset(d, ip),
@@ -258,6 +291,7 @@ export function defragIpv4(h: HostState, frame: Uint8Array, dev: number): Uint8A
     next: 0,
     ecn: Ipv4.tos(d, ip) & 3,
     source,
+    tracked,
   })
 }
 
@@ -271,7 +305,8 @@ export function defragIpv6(
   dev: number,
   at: number,
   pointer: number,
-): Uint8Array | null {
+  tracked: Tracked | null = null,
+): Whole | null {
   const d = view(frame)
   const ip = Eth.LEN
   const start = at + Ipv6.FRAGMENT_LEN
@@ -281,11 +316,11 @@ export function defragIpv6(
   const wrong = offset + length > MAX_DATAGRAM ? at + 2 - ip : more && length & 7 ? 4 : -1
   if (wrong >= 0) {
     h.dp.countDrop(DROP_FRAG_REASSEMBLY)
-    icmp6Error(h, frame, dev, Icmp6.ICMPV6_PARAMPROB, Icmp6.ICMPV6_HDR_FIELD, wrong)
+    if (tracked === null) icmp6Error(h, frame, dev, Icmp6.ICMPV6_PARAMPROB, Icmp6.ICMPV6_HDR_FIELD, wrong)
     return null
   }
   return add(h, {
-    key: `6 ${Ipv6.src(d, ip)} ${Ipv6.dst(d, ip)} ${Ipv6.fragmentId(d, at)}`,
+    key: keyOf(tracked, `6 ${Ipv6.src(d, ip)} ${Ipv6.dst(d, ip)} ${Ipv6.fragmentId(d, at)}`),
     v6: true,
     dev,
     offset,
@@ -297,6 +332,7 @@ export function defragIpv6(
     next: Ipv6.fragmentNext(d, at),
     ecn: Ipv6.trafficClass(d, ip) & 3,
     source: '',
+    tracked,
   })
 }
 
@@ -314,7 +350,7 @@ export function runFragmentTimers(h: HostState): void {
     if (q.expires > now) continue
     const { first } = q
     discard(h, key, q, DROP_FRAG_TIMEOUT)
-    if (first === null) continue
+    if (first === null || q.tracked) continue
     if (q.v6) icmp6Error(h, first, q.dev, Icmp6.ICMPV6_TIME_EXCEED, Icmp6.ICMPV6_EXC_FRAGTIME)
     else icmpError(h, first, q.dev, Icmp.ICMP_TIME_EXCEEDED, Icmp.ICMP_EXC_FRAGTIME)
   }

@@ -39,6 +39,8 @@ export interface HostDatapath {
   transmit(pkt: number, dev: number): boolean
   encapsulate(pkt: number, header: number): number
   localInput(pkt: number, dev: number): void
+  resume(pkt: number): void
+  allocLarge(): number
 }
 
 export interface HostState {

@@ -1,4 +1,6 @@
 // What became of the packets, and how the switch stands at the end: summary.json.
+import { type ConnectionView, connectionList } from '../conntrack/show.ts'
+import { connectionsOf, earlyDrops } from '../conntrack/table.ts'
 import { dropReasons } from '../datapath/drop_reason.ts'
 import { type EncapView, encapList } from '../encap/show.ts'
 import { slowName } from '../encap/slow_reason.ts'
@@ -41,7 +43,15 @@ export interface Summary {
   readonly encaps: readonly EncapView[]
   /** As `ip -j neigh show`. */
   readonly neighbours: readonly unknown[]
+  /** Connections that action ct knows: how many, how many were given up for others, and the first of them. */
+  readonly connections: ConnectionSummary
   readonly captures: readonly CaptureSummary[]
+}
+
+export interface ConnectionSummary {
+  readonly count: number
+  readonly earlyDrops: number
+  readonly list: readonly ConnectionView[]
 }
 
 export interface CaptureSummary {
@@ -85,7 +95,20 @@ export function summarize(
     flows: flows(sw.arena),
     encaps: encapList(sw.arena),
     neighbours: JSON.parse(execute(sw, ['ip', '-j', 'neigh', 'show']).trim() || '[]'),
+    connections: connections(sw),
     captures,
+  }
+}
+
+/** Connections that summary.json lists: it is no dump of the table. */
+const LISTED = 100
+
+function connections(sw: Switch): ConnectionSummary {
+  const now = Math.floor(sw.now / 1e6)
+  return {
+    count: connectionsOf(sw.arena, now).length,
+    earlyDrops: earlyDrops(sw.arena),
+    list: connectionList(sw.arena, now, LISTED),
   }
 }
 

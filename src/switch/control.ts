@@ -6,6 +6,7 @@
 // net/'s; qdiscs, chains, filters and actions are flow/'s; acknowledgements, errors and the end of a dump are made here,
 // as rtnetlink.c and af_netlink.c make them.
 
+import { conntrackInit } from '../conntrack/table.ts'
 import { encapInit, MODE_OFFLOAD, MODE_SOFTWARE } from '../encap/encap.ts'
 import { type FlowContext, flowInit } from '../flow/context.ts'
 import { openFlow } from '../flow/open.ts'
@@ -46,6 +47,8 @@ export interface ControlOptions {
 export interface TableOptions {
   /** As a switchdev NIC treats its neighbours, instead of as the kernel's software path does. */
   readonly offload?: boolean
+  /** Connections that may be tracked at once; by default a share of the arena. */
+  readonly connections?: number
 }
 
 /** Makes the tables in a new arena: devices (with loopback), addresses, routes, neighbours, filters, encaps. Once. */
@@ -53,6 +56,7 @@ export function makeTables(a: Arena, o: TableOptions = {}): void {
   netInit(a)
   encapInit(a, { mode: o.offload ? MODE_OFFLOAD : MODE_SOFTWARE })
   flowInit(a)
+  conntrackInit(a, o.connections)
 }
 
 /** This thread's control of the tables. */

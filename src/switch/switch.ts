@@ -13,6 +13,7 @@
 // packet that reached the host, and every request, the works that it posted for encap/ are run here, which in a daemon
 // is the event worker's task. One thread owns a switch.
 
+import { Collector } from '../conntrack/collect.ts'
 import { Datapath, type Trace } from '../datapath/chip.ts'
 import { nextWork, runWork } from '../encap/encap.ts'
 import { Host } from '../host/host.ts'
@@ -46,6 +47,8 @@ export interface SwitchOptions {
   readonly workers?: number
   /** Neighbours as a switchdev NIC's driver treats them (encap/ MODE_OFFLOAD). */
   readonly offload?: boolean
+  /** Connections that may be tracked at once; by default a share of the arena. */
+  readonly connections?: number
   /** Hears what the switch's own datapath does with each packet. */
   readonly trace?: Trace
 }
@@ -65,6 +68,7 @@ export class Switch {
   readonly #control: Control
   readonly #ports: number[]
   readonly #burst: number
+  readonly #collector: Collector
   #sink: Sink = () => {}
   #now = 0
 
@@ -83,6 +87,7 @@ export class Switch {
     this.#ports = o.ports.map((p, i) => addPort(this.arena, p.name, i, p.mac, p.mtu))
     this.host = new Host(this.arena, this.datapath, () => this.#now)
     this.#burst = reserve(this.arena, BURST * 4)
+    this.#collector = new Collector(this.arena, this.datapath)
     this.#settle()
   }
 
@@ -136,6 +141,7 @@ export class Switch {
     for (let t = this.#nextTimer(); t <= to; t = this.#nextTimer()) {
       this.#clock(Math.max(t, this.#now))
       this.host.advance()
+      this.#collector.run(Math.floor(this.#now / NANO))
       this.#settle()
     }
     if (to > this.#now) this.#clock(to)
@@ -281,7 +287,7 @@ export class Switch {
 
   #nextTimer(): number {
     const now = Math.floor(this.#now / NANO)
-    return Math.min(this.host.nextTimer(), (now + nextWork(this.arena, now)) * NANO)
+    return Math.min(this.host.nextTimer(), (now + nextWork(this.arena, now)) * NANO, this.#collector.next * NANO)
   }
 
   #clock(ns: number): void {

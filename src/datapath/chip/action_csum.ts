@@ -38,7 +38,7 @@ function flagOf(ipProto: u32, ipv6: bool): u32 {
 /** Sum of the pseudo header, as words are loaded. */
 // @ts-ignore: decorator
 @inline
-function pseudo(ip: usize, ipv6: bool, length: u32, ipProto: u32): u32 {
+export function pseudo(ip: usize, ipv6: bool, length: u32, ipProto: u32): u32 {
   const addresses = ipv6 ? sumWords(ip + 8, 32) : sumWords(ip + 12, 8)
   return addresses + <u32>bswap<u16>(<u16>length) + (ipProto << 8)
 }

@@ -9,8 +9,11 @@
 
 import * as K from '../../memory/layout/flow_key.ts'
 import * as T from '../../memory/layout/action.ts'
+import { CONN_LABELS, CONN_MARK, CONN_ORIGINAL, CT_STATE_SHOWN, TUPLE_ZONE } from '../../memory/layout/conntrack.ts'
 import {
+  PKT_CT,
   PKT_CT_STATE,
+  PKT_CT_ZONE,
   PKT_DATA,
   PKT_F_L2_MISS,
   PKT_FLAGS,
@@ -95,6 +98,21 @@ function tunnelKeys(tun: usize, key: usize, groups: u32): void {
     }
     if ((groups & GROUP_OPTS) != 0) memory.copy(key + K.KEY_ENC_OPTS, tun + T.TUN_OPTS, size)
   }
+}
+
+/** skb_flow_dissect_ct: what the last action ct said of the packet. */
+function ctKeys(pkt: usize, key: usize): void {
+  const state = <u32>load<u16>(pkt, PKT_CT_STATE) & CT_STATE_SHOWN
+  if (state == 0) return
+  store<u16>(key, <u16>state, K.KEY_CT_STATE)
+  const conn = load<usize>(pkt, PKT_CT)
+  if (conn == 0) {
+    store<u16>(key, load<u16>(pkt, PKT_CT_ZONE), K.KEY_CT_ZONE)
+    return
+  }
+  store<u16>(key, load<u16>(conn, CONN_ORIGINAL + TUPLE_ZONE), K.KEY_CT_ZONE)
+  store<u32>(key, load<u32>(conn, CONN_MARK), K.KEY_CT_MARK)
+  v128.store(key, v128.load(conn, CONN_LABELS), K.KEY_CT_LABELS)
 }
 
 /** __skb_flow_dissect_arp: requests and replies for IPv4 over Ethernet, whole ones. */
@@ -212,7 +230,7 @@ export function dissect(pkt: usize, key: usize, groups: u32): void {
     const tun = load<usize>(pkt, PKT_TUN)
     if (tun != 0) tunnelKeys(tun, key, groups)
     if ((groups & GROUP_MPLS_CT) != 0) {
-      store<u16>(key, load<u16>(pkt, PKT_CT_STATE), K.KEY_CT_STATE)
+      if (load<u16>(pkt, PKT_CT_STATE) != 0) ctKeys(pkt, key)
       store<u32>(key, load<u32>(pkt, PKT_MARK), K.KEY_MARK)
     }
   }

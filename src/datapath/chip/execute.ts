@@ -1,24 +1,27 @@
 // The machine that runs a flow's program (memory/layout/program.ts): one packet, one list of actions.
 //
-// Gives back a verdict of the kernel (TC_ACT_*), the packet still there, or one of the two below, the packet gone.
+// Gives back a verdict of the kernel (TC_ACT_*), the packet still there, or one of those below.
 
 import { TC_ACT_GOTO_CHAIN, TC_ACT_OK, TC_ACT_PIPE } from '../../memory/layout/action.ts'
 import { DROP_ACTION, DROP_DEV_DOWN, DROP_HEADROOM, DROP_MIRRED_NEST, DROP_NO_SLOT, DROP_VLAN } from '../../memory/layout/drop.ts'
-import { ENCAP_DEV } from '../../memory/layout/encap.ts'
+import { ENCAP_DEV, ENCAP_TUN } from '../../memory/layout/encap.ts'
 import { IFF_UP, NETDEV_FLAGS, NETDEV_IFINDEX } from '../../memory/layout/netdev.ts'
-import { PKT_DEV, PKT_IIF, PKT_TUN } from '../../memory/layout/packet.ts'
+import { PKT_CT, PKT_DEV, PKT_IIF, PKT_LEN, PKT_MRU, PKT_TUN } from '../../memory/layout/packet.ts'
 import * as P from '../../memory/layout/program.ts'
+import { PUNT_CT_REFRAGMENT } from '../../memory/layout/worker.ts'
 import { gactRandom, police, sample } from './action_chance.ts'
 import { csum } from './action_csum.ts'
+import { connmark, ct, CT_FRAGMENT, CT_SHOT, ctClear, ctinfo, ctReason } from './action_ct.ts'
 import { passGate } from './action_gate.ts'
 import { mplsDecTtl, mplsModify, mplsPop, mplsPush, popEth, pushEth } from './action_mpls.ts'
 import { nat } from './action_nat.ts'
 import { pedit } from './action_pedit.ts'
 import { skbedit, skbmod } from './action_skb.ts'
 import { defer } from './backlog.ts'
+import { ETH_LEN } from './frame.ts'
 import { deliver } from './input.ts'
 import { transmit, transmitEncap } from './output.ts'
-import { clone } from './packet.ts'
+import { clone, ownTunnel } from './packet.ts'
 import {
   addMirredNest,
   count,
@@ -27,6 +30,7 @@ import {
   countReason,
   drop,
   mirredNest,
+  punt,
   setModified,
 } from './state.ts'
 import { vlanModify, vlanPop, vlanPush } from './vlan.ts'
@@ -35,12 +39,17 @@ import { vlanModify, vlanPop, vlanPush } from './vlan.ts'
 export const EXEC_TAKEN: i32 = 100
 /** An action dropped it, and its sender is told. */
 export const EXEC_SHOT: i32 = 101
+/** A fragment: the op at heldAt wants the whole packet. It is still there. */
+export const EXEC_HELD: i32 = 102
 
 /** MIRRED_NEST_LIMIT */
 const MIRRED_NEST_MAX: i32 = 4
 
 /** Chain that the last TC_ACT_GOTO_CHAIN names. */
 export let gotoChain: usize = 0
+
+/** The op that the last EXEC_HELD is about. */
+export let heldAt: usize = 0
 
 /** Runs the program at `pc`. `bytes` is what counters count for the packet. */
 export function execute(pkt: usize, pc: usize, bytes: u32, ingress: bool): i32 {
@@ -108,9 +117,26 @@ export function execute(pkt: usize, pc: usize, bytes: u32, ingress: bool): i32 {
           return refuse(pkt, load<u32>(pc, 8), DROP_ACTION)
         }
         break
+      case P.OP_CT: {
+        setModified(true)
+        const done = ct(pkt, load<usize>(pc, 4))
+        if (done == CT_SHOT) return refuse(pkt, load<u32>(pc, 8), ctReason)
+        if (done == CT_FRAGMENT) {
+          heldAt = pc
+          return EXEC_HELD
+        }
+        break
+      }
+      case P.OP_CT_CLEAR:
+        setModified(true)
+        ctClear(pkt)
+        break
       case P.OP_CONNMARK:
+        connmark(pkt, load<u32>(pc, 4), load<u32>(pc, 8))
+        break
       case P.OP_CTINFO:
-        // Only ct makes connections, and there is no OP_CT yet: no packet has one, and for such these do nothing.
+        setModified(true)
+        ctinfo(pkt, pc + 4)
         break
       default: {
         setModified(true)
@@ -192,6 +218,14 @@ function refuse(pkt: usize, counter: u32, reason: i32): i32 {
   return EXEC_SHOT
 }
 
+/** sch_frag_xmit_hook: was the packet put together from fragments, and is it larger than the largest of them? */
+// @ts-ignore: decorator
+@inline
+function mustBeCut(pkt: usize): bool {
+  const mru = <u32>load<u16>(pkt, PKT_MRU)
+  return mru != 0 && load<u32>(pkt, PKT_LEN) > mru + ETH_LEN
+}
+
 /** tcf_mirred_act. 0: the list goes on (a copy was sent, or could not be). */
 function mirred(pkt: usize, dev: usize, entry: usize, flags: u32, counter: u32, ingress: bool): i32 {
   if (mirredNest >= MIRRED_NEST_MAX) {
@@ -215,12 +249,17 @@ function mirred(pkt: usize, dev: usize, entry: usize, flags: u32, counter: u32, 
     }
   }
   store<u32>(pkt, from, PKT_IIF)
+  store<u64>(pkt, 0, PKT_CT) // nf_reset_ct: with state and zone
   addMirredNest(1)
   let failed = false
   if ((flags & P.REDIRECT_INGRESS) != 0) {
     if (!ingress) store<usize>(pkt, 0, PKT_TUN)
     // Nested, the kernel queues it (netif_rx) instead of receiving it in the middle of things.
     failed = mirredNest > 1 ? !defer(pkt, dev) : deliver(pkt, dev)
+  } else if (mustBeCut(pkt)) {
+    if (entry != 0) store<usize>(pkt, load<usize>(entry, ENCAP_TUN), PKT_TUN)
+    ownTunnel(pkt)
+    punt(pkt, dev, PUNT_CT_REFRAGMENT, 0)
   } else {
     failed = entry != 0 ? transmitEncap(pkt, dev, entry) : transmit(pkt, dev)
   }

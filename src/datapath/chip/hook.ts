@@ -16,8 +16,9 @@ import { DROP_FILTER, DROP_MIRRED_NEST, DROP_RECLASSIFY_LOOP, DROP_STOLEN, DROP_
 import { BLOCK_CHAIN0, CHAIN_MASKS, FLOW_ACTIONS, FLOW_MASK, MASK_NEXT, MASK_PRIO } from '../../memory/layout/flow.ts'
 import { PKT_DATA, PKT_IIF, PKT_LEN } from '../../memory/layout/packet.ts'
 import { dissect } from './dissect.ts'
-import { EXEC_SHOT, EXEC_TAKEN, execute, gotoChain } from './execute.ts'
+import { EXEC_HELD, EXEC_SHOT, EXEC_TAKEN, execute, gotoChain, heldAt } from './execute.ts'
 import { BE_IP, ETH_LEN, isBare, isPlain, isTagged, outerProtocol, VLAN_LEN } from './frame.ts'
+import { hold } from './held.ts'
 import { HOOK_DEPTH_MAX, SCRATCH_KEYS } from './layout.ts'
 import {
   ENTRY_FLOW,
@@ -93,7 +94,7 @@ export function runHook(pkt: usize, block: usize, ingress: bool): i32 {
 }
 
 /** What the counters of a hook take for the packet's size. */
-function hookBytes(pkt: usize, data: usize, len: u32, ingress: bool): u32 {
+export function hookBytes(pkt: usize, data: usize, len: u32, ingress: bool): u32 {
   if (isBare(pkt)) return len
   const bytes = isTagged(data, len) ? len - VLAN_LEN : len
   return ingress ? bytes - ETH_LEN : bytes
@@ -136,6 +137,9 @@ function follow(pkt: usize, block: usize, flow: usize, key: usize, bytes: u32, i
         return HOOK_TAKEN
       case EXEC_SHOT:
         return HOOK_SHOT
+      case EXEC_HELD:
+        hold(pkt, block, flow, heldAt, ingress)
+        return HOOK_TAKEN
       case TC_ACT_SHOT:
         drop(pkt, DROP_FILTER)
         return HOOK_SHOT

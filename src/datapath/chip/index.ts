@@ -7,7 +7,9 @@ import { PKT_DEV, PKT_NEST } from '../../memory/layout/packet.ts'
 import { seedLuck } from './action_chance.ts'
 import { drainBacklog, hasBacklog } from './backlog.ts'
 import { receiveAll } from './burst.ts'
+import { collect } from './conntrack.ts'
 import { dissect as dissectInto } from './dissect.ts'
+import { allocLarge as takeLarge, resume as resumeHeld } from './held.ts'
 import { transmit as send } from './output.ts'
 import { receive as receiveFrame } from './input.ts'
 import { SCRATCH_KEYS, SCRATCH_SIZE } from './layout.ts'
@@ -16,8 +18,8 @@ import { attachCache } from './lookup.ts'
 import { clearMeta, loadFrame } from './packet.ts'
 import { pumpedOther, pumpedOut, pumpFrames } from './pump.ts'
 import { pushHeader, seedId } from './push_header.ts'
-import { alloc as take, attach, begin, drop as end, release as give, scratch } from './state.ts'
-import { WORKER_INDEX } from '../../memory/layout/worker.ts'
+import { alloc as take, attach, begin, drop as end, release as give, scratch, worker } from './state.ts'
+import { WORKER_INDEX, WORKER_NOW_MS } from '../../memory/layout/worker.ts'
 
 /** Bytes of scratch memory that `init` wants. */
 export function scratchSize(): usize {
@@ -87,7 +89,7 @@ export function pumpOther(): u32 {
 
 /** A packet that the host sends by a device. True: it is told of a failure. */
 export function transmit(pkt: usize, dev: usize): bool {
-  begin(load<i32>(pkt, PKT_NEST))
+  begin(load<u16>(pkt, PKT_NEST))
   const failed = send(pkt, dev)
   if (hasBacklog()) drainBacklog()
   return failed
@@ -104,4 +106,21 @@ export function localInput(pkt: usize, dev: usize): void {
   store<usize>(pkt, dev, PKT_DEV)
   input(pkt, dev)
   if (hasBacklog()) drainBacklog()
+}
+
+/** A packet that an action ct held, and the host has put together, goes on. */
+export function resume(pkt: usize): void {
+  begin(load<u16>(pkt, PKT_NEST))
+  resumeHeld(pkt)
+  if (hasBacklog()) drainBacklog()
+}
+
+/** A slot for a datagram that is larger than a frame, 0 when there is none. */
+export function allocLarge(): usize {
+  return takeLarge()
+}
+
+/** Looks for connections whose time is over, in so many chains of the table. Returns how many there were. */
+export function collectConnections(buckets: u32): u32 {
+  return collect(buckets, load<u32>(worker, WORKER_NOW_MS))
 }

@@ -10,11 +10,13 @@ import {
   NETDEV_RX_COUNTER,
 } from '../../memory/layout/netdev.ts'
 import {
+  PKT_CT,
   PKT_DATA,
   PKT_DEV,
   PKT_FLAGS,
   PKT_IIF,
   PKT_LEN,
+  PKT_MRU,
   PKT_TYPE_DEV_SHIFT,
 } from '../../memory/layout/packet.ts'
 import { ETH_LEN, isVlan, TAGGED_MIN } from './frame.ts'
@@ -63,6 +65,8 @@ export function receive(pkt: usize, dev: usize): void {
 export function deliver(pkt: usize, dev: usize): bool {
   store<usize>(pkt, dev, PKT_DEV)
   store<u32>(pkt, load<u32>(dev, NETDEV_IFINDEX), PKT_IIF)
+  store<u16>(pkt, 0, PKT_MRU)
+  store<u64>(pkt, 0, PKT_CT) // with state and zone: a connection does not come along from one device to another
   traceDeliver(pkt, dev)
   if (isCutTag(pkt)) {
     drop(pkt, DROP_VLAN)

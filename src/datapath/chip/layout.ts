@@ -17,8 +17,12 @@ export const BURST_MAX: i32 = 32
 export const BURST_SIZE: usize = 128
 /** The list of a burst that the pump makes. */
 export const SCRATCH_PUMP: usize = SCRATCH_BURST + 32 * BURST_SIZE
+/** Connections that are not confirmed (conntrack.ts): one for each level of hooks. */
+export const SCRATCH_CONNECTIONS: usize = SCRATCH_PUMP + 128
+/** Four tuples to ask with. */
+export const SCRATCH_TUPLES: usize = SCRATCH_CONNECTIONS + 17 * 256
 /** Where a walk through the tables of u32 came from (u32.ts): eight levels of node and offset. */
-export const SCRATCH_U32: usize = SCRATCH_PUMP + 128
+export const SCRATCH_U32: usize = SCRATCH_TUPLES + 4 * 64
 /** Mask indexes (mask_index.ts), by the mask that a lookup starts with; each with the tables of its fields behind it. */
 export const SCRATCH_INDEXES: usize = SCRATCH_U32 + 64
 export const INDEXES: usize = 4

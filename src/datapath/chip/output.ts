@@ -46,6 +46,13 @@ export function transmit(pkt: usize, dev: usize): bool {
     const fate = runHook(pkt, block, false)
     if (fate != HOOK_PASS) return fate == HOOK_SHOT
   }
+  return transmitFiltered(pkt, dev)
+}
+
+/** Sends a packet that has passed the device's egress filters. */
+// @ts-ignore: decorator
+@inline
+export function transmitFiltered(pkt: usize, dev: usize): bool {
   if (load<u32>(dev, NETDEV_KIND) == NETDEV_KIND_PORT && (load<u32>(dev, NETDEV_FLAGS) & IFF_UP) != 0) {
     const len = load<u32>(pkt, PKT_LEN)
     if (len < ETH_LEN) {

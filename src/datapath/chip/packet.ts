@@ -3,7 +3,8 @@
 import { TUN_OPTS_LEN, TUN_SIZE, TUN_SIZE_MAX } from '../../memory/layout/action.ts'
 import { PKT_DATA, PKT_FRAME, PKT_LEN, PKT_TUN, PKT_TUN_INFO } from '../../memory/layout/packet.ts'
 import { SUPER_PACKET_SIZE } from '../../memory/layout/super.ts'
-import { alloc } from './state.ts'
+import { allocLarge } from './held.ts'
+import { alloc, largeFrom } from './state.ts'
 
 /** Copies n bytes in whole words of 16: up to 15 bytes behind them are written too. */
 export function copyWords(to: usize, from: usize, n: u32): void {
@@ -12,7 +13,7 @@ export function copyWords(to: usize, from: usize, n: u32): void {
 
 /** skb_clone, with the bytes: a packet in a new slot, 0 when there is none. */
 export function clone(pkt: usize): usize {
-  const copy = alloc()
+  const copy = pkt >= largeFrom ? allocLarge() : alloc()
   if (copy == 0) return 0
   copyWords(copy, pkt, PKT_TUN_INFO)
   const data = load<usize>(pkt, PKT_DATA)

@@ -23,8 +23,9 @@ import {
   WORKER_NOW_MS,
 } from '../../memory/layout/worker.ts'
 import { DROP_EMIT_FULL } from '../../memory/layout/drop.ts'
-import { SUPER_GENERATION } from '../../memory/layout/super.ts'
+import { SUPER_GENERATION, SUPER_LARGE } from '../../memory/layout/super.ts'
 import { PKT_NEST } from '../../memory/layout/packet.ts'
+import { releaseLarge } from './held.ts'
 import { traceDrop, traceEmit } from './trace.ts'
 
 /** This worker's struct, and what it says. */
@@ -42,6 +43,8 @@ let usedAt: u32 = 1
 export let generation: u32 = 0
 /** Calls from outside so far. */
 export let calls: u32 = 0
+/** Slots from here on are large ones (held.ts). */
+export let largeFrom: usize = 0xffffffff
 /** Something for the host was emitted: the burst stops behind this packet. */
 export let punted: bool = false
 
@@ -70,6 +73,8 @@ export function begin(mirred: i32): void {
   usedAt = load<u32>(worker, WORKER_NOW_MS) + 1
   generation = load<u32>(SUPER_GENERATION)
   calls++
+  const large = load<usize>(SUPER_LARGE)
+  largeFrom = large == 0 ? 0xffffffff : large
   punted = false
   mirredNest = mirred
   xmitNest = 0
@@ -147,6 +152,10 @@ export function alloc(): usize {
 }
 
 export function release(pkt: usize): void {
+  if (pkt >= largeFrom) {
+    releaseLarge(pkt)
+    return
+  }
   const n = load<u32>(worker, WORKER_FREE_COUNT)
   store<usize>(freeStack + ((<usize>n) << 2), pkt)
   store<u32>(worker, n + 1, WORKER_FREE_COUNT)
@@ -185,7 +194,7 @@ export function emit(pkt: usize, dev: usize, kind: i32, arg: usize): void {
 
 /** Hands a packet to the host, with the depth of redirects that it came through. */
 export function punt(pkt: usize, dev: usize, kind: i32, arg: usize): void {
-  store<i32>(pkt, mirredNest, PKT_NEST)
+  store<u16>(pkt, <u16>mirredNest, PKT_NEST)
   punted = true
   emit(pkt, dev, kind, arg)
 }

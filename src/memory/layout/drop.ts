@@ -49,6 +49,16 @@ export const DROP_FORWARDING_OFF = 39
 export const DROP_EMIT_FULL = 40
 export const DROP_VLAN_UNKNOWN = 41
 export const DROP_POLICE = 42
+/** An action ct met what is not IP, or an IP header that is cut short; or a connection that went away under its hands. */
+export const DROP_CT = 60
+/** The table of connections is full, and none could be given up. */
+export const DROP_CT_FULL = 61
+/** Another connection has the addresses and ports already that this one would get. */
+export const DROP_CT_CLASH = 62
+/** An address could not be translated. */
+export const DROP_CT_NAT = 63
+/** A fragment for an action ct, of a datagram that the switch has no room for. */
+export const DROP_CT_FRAGMENT = 64
 /** An action took the packet and did not pass it on (`steal`, `queue`). */
 export const DROP_STOLEN = 43
 /** The neighbour table has no room for another next hop that has to be asked. */

@@ -23,9 +23,10 @@ export const PKT_PRIORITY = 24
 export const PKT_HASH = 28
 /** PKT_F_*. */
 export const PKT_FLAGS = 32
-/** Connection (address) and state bits of conntrack. */
+/** Connection (address), 0 without; then CT_STATE_* (u16) and the zone of the last action ct (u16). */
 export const PKT_CT = 36
 export const PKT_CT_STATE = 40
+export const PKT_CT_ZONE = 42
 /** Transmit queue (u16). */
 export const PKT_QUEUE = 44
 /** skb->protocol (be16) where an action wrote another type into the frame; 0: as the frame says. */
@@ -33,14 +34,34 @@ export const PKT_PROTO = 46
 /** Arrival time, nanoseconds, low and high word. */
 export const PKT_TIME = 48
 export const PKT_TIME_HI = 52
-/** Depth of nested redirects (mirred_rec_level / xmit recursion). */
+/** Depth of nested redirects (mirred_rec_level / xmit recursion) (u16). */
 export const PKT_NEST = 56
+/** Put together from fragments by an action ct: the largest of them, bytes of IP (u16); 0 otherwise. */
+export const PKT_MRU = 58
 /** Number of the packet in the replay, or 0. */
 export const PKT_SEQ = 60
 /** tun_info of a decapsulated packet. */
 export const PKT_TUN_INFO = 64
 export const PKT_HEADROOM = 384
 export const PKT_FRAME = 640
+
+/**
+ * In the first bytes of the headroom, of a fragment that an action ct holds (PUNT_CT_FRAGMENT): block, flow and op that
+ * want the whole packet, SUPER_GENERATION at that time, and 1 at ingress.
+ */
+export const PKT_HELD_BLOCK = 384
+export const PKT_HELD_FLOW = 388
+export const PKT_HELD_OP = 392
+export const PKT_HELD_GENERATION = 396
+export const PKT_HELD_INGRESS = 400
+export const PKT_HELD_END = 416
+
+/** A large slot: for datagrams that were put together, which may be larger than any frame. Bytes of its frame, of all. */
+export const LARGE_FRAME = 65600
+/** In its last bytes: how many fragments it was, 0 when that is not known, and the bytes of data of each (u16). */
+export const LARGE_PIECES = 66240
+export const LARGE_PIECES_MAX = 255
+export const LARGE_SIZE = 66752
 
 /** Outer checksum was verified already (reassembled, or made by us). */
 export const PKT_F_CSUM_VERIFIED = 1

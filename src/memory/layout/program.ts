@@ -81,9 +81,9 @@ export const OP_SAMPLE = 31
 /** OP_GATE gate counter: address of the schedule (GATE_*); refuses when it is closed, overlimits when max-octets are used up. */
 export const OP_GATE = 32
 
-/** OP_CONNMARK zone: the packet's mark becomes that of its connection in the zone, if it has one (act_connmark). */
+/** OP_CONNMARK zone counter: the packet's mark becomes that of its connection in the zone, if it has one, which counts as an overlimit (act_connmark). */
 export const OP_CONNMARK = 33
-/** OP_CTINFO zone dscpmask statemask cpmask counter: from the mark of its connection in the zone, the DS field of the packet (dscpmask not 0) and its mark (cpmask not 0), as act_ctinfo. */
+/** OP_CTINFO zone dscpmask statemask cpmask counts: from the mark of its connection in the zone, the DS field of the packet (dscpmask not 0) and its mark (cpmask not 0), as act_ctinfo. counts: address of three words, counted up atomically: DS fields set, not set because of an error, marks set. */
 export const OP_CTINFO = 34
 
 export const PEDIT_HTYPE_MASK = 0xff

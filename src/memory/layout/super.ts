@@ -35,6 +35,8 @@ export const SUPER_POOLS = 68
 /** Records of threads that allocate and lock (memory/thread_record.ts): address, count. */
 export const SUPER_THREADS = 72
 export const SUPER_THREAD_COUNT = 76
+/** Large packet slots (layout/conntrack.ts) begin here, behind all others; 0: there are none. @constant */
+export const SUPER_LARGE = 80
 /** Lock words of the locks of which there is one: 16 words from here, see sync/lock_order.ts. */
 export const SUPER_LOCKS = 128
 /** Address of the state of each part that keeps some: 32 words, see SUPER_PART_*. */

@@ -53,6 +53,11 @@ export const PUNT_MTU = 3
 export const PUNT_TRAP = 4
 /** `sample`: a copy; EMIT_ARG the action. */
 export const PUNT_SAMPLE = 5
+/** A fragment for an action ct: EMIT_ARG is the zone, | HELD_IPV6, PKT_HELD_* says where it goes on when it is whole. */
+export const PUNT_CT_FRAGMENT = 6
+export const HELD_IPV6 = 0x10000
+/** Put together by an action ct, and redirected to EMIT_DEV: to be cut again, into fragments of at most PKT_MRU. */
+export const PUNT_CT_REFRAGMENT = 7
 
 // ---- counters: one struct per counter id and worker, summed by the reader
 export const COUNTER_PACKETS = 0
