@@ -243,3 +243,24 @@ export const badMakerKill: Scenario<Actor> = {
     recoverDead(c.a, who)
   },
 }
+
+/** 37 and 4 of §9.2, with death: who put a flow last dies before it says so, and nobody hangs. */
+export const goodDeleterKill: Scenario<Actor> = {
+  ...scenario(
+    [deleter, downer, worker(1)],
+    (_m, memory) => {
+      const { c } = quiet(memory, () => [])
+      const flow = addFlow(c, [item(c)])
+      return isFast(c.a, flow) ? 'the next flow is fast, though its next hop failed' : undefined
+    },
+    withFlow(true),
+  ),
+  mortal: [0],
+  supervisor: goodMakerKill.supervisor as (c: Actor, who: number) => void,
+}
+
+/** The twin does not wake who waits for the dead. */
+export const badDeleterKill: Scenario<Actor> = {
+  ...goodDeleterKill,
+  supervisor: badMakerKill.supervisor as (c: Actor, who: number) => void,
+}

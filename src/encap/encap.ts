@@ -38,7 +38,7 @@ import { deviceEvent, routeEvent, routeUpdate } from './route_update.ts'
 import { traceNeighState } from './trace.ts'
 
 export { type EncapItem, MAX_ENCAPS } from './attach.ts'
-export { encapRecover } from './flow_path.ts'
+export { encapRecover, hwDone, lastPut } from './flow_path.ts'
 export type { FlowOps, Hooks } from './hooks.ts'
 export { encapInit, encapStats, MODE_OFFLOAD, MODE_SOFTWARE } from './root.ts'
 

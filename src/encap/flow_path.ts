@@ -8,7 +8,7 @@
 // del_hw_done seen (takeFlowsLocked). Both waits happen under encap_tbl: root.ts says what makes that safe. What is
 // pinned is put after encap_tbl is dropped, because the last put tears the flow down and takes it again (race 34).
 
-import type { Arena } from '../memory/arena.ts'
+import { type Arena, rcuOf } from '../memory/arena.ts'
 import {
   FLOW_DEL_HW_DONE,
   FLOW_ENCAPS,
@@ -22,12 +22,14 @@ import {
 } from '../memory/layout/flow.ts'
 import { SLOW_NONE } from '../memory/layout/slow.ts'
 import { first, next } from '../memory/list.ts'
-import { recordOf } from '../memory/thread_record.ts'
-import { and, load, or, store, wait, wake } from '../sync/atomic.ts'
+import { isAnnounced, readerOf, recordOf } from '../memory/thread_record.ts'
+import { and, load, or, store } from '../sync/atomic.ts'
 import * as Completion from '../sync/completion.ts'
 import { ENCAP_TBL } from '../sync/lock_order.ts'
 import { assertHeld } from '../sync/mutex.ts'
+import * as Rcu from '../sync/rcu.ts'
 import * as Refcount from '../sync/refcount.ts'
+import { announce, ENDING } from '../sync/supervise.ts'
 import {
   ENTRY_FLOWS,
   ENTRY_WHY,
@@ -41,7 +43,6 @@ import {
 } from './encap_entry.ts'
 import { hooksOf } from './hooks.ts'
 import {
-  ROOT_GIVE_UP,
   ROOT_WAIT,
   rootOf,
   STAT_TO_FAST,
@@ -51,9 +52,6 @@ import {
   tally,
 } from './root.ts'
 import { traceFlowPath } from './trace.ts'
-
-/** A waiter looks around this often, should nobody call encapRecover. */
-const WAIT_SLICE = 1000
 
 /** A flow that the event worker holds, and the item by which it was reached. */
 export interface Pinned {
@@ -83,20 +81,19 @@ export function whyLocked(a: Arena, flow: number): number {
 const has = (a: Arena, flow: number, flag: number): boolean => (load(a.m, (flow + FLOW_FLAGS) >> 2) & flag) !== 0
 
 /**
- * Waits for a completion of a flow with encap_tbl held: only the event worker does, one wait at a time. `owner` is the
- * thread that will complete it, 0 when unknown. Gives up when that thread died, or, if it is unknown, when any did: what
- * is waited for then is not worth more, see takeFlowsLocked. ROOT_WAIT tells encapRecover whom to wake.
+ * Waits for a completion of a flow with encap_tbl held: only the event worker does, one wait at a time. Gives up when
+ * nobody lives who will complete it (`comes`): what is waited for then is not worth more, see takeFlowsLocked. ROOT_WAIT
+ * tells encapRecover whom to nudge: it is said before looking, and encapRecover comes after the death has been noted.
  */
-function waitLocked(a: Arena, word: number, owner: number, stat: number): void {
+function waitLocked(a: Arena, word: number, stat: number, comes: () => boolean): void {
   const { m } = a
   if (Completion.result(m, word) !== 0) return
   tally(a, stat)
   const root = rootOf(a)
-  store(m, (root + ROOT_GIVE_UP) >> 2, 0)
-  store(m, (root + ROOT_WAIT) >> 2, word) // before looking whether the owner lives: encapRecover does it the other way round
-  while (Completion.result(m, word) === 0) {
-    if (owner === 0 ? load(m, (root + ROOT_GIVE_UP) >> 2) !== 0 : recordOf(a, owner) === 0) break
-    wait(m, word, 0, WAIT_SLICE)
+  store(m, (root + ROOT_WAIT) >> 2, word)
+  for (let seen = Completion.face(m, word); Completion.result(m, word) === 0; seen = Completion.face(m, word)) {
+    if (!comes()) break
+    Completion.sleep(m, word, seen)
   }
   store(m, (root + ROOT_WAIT) >> 2, 0)
 }
@@ -104,11 +101,33 @@ function waitLocked(a: Arena, word: number, owner: number, stat: number): void {
 /** Supervisor, after recoverDead: a thread died; who waits for it must look again. */
 export function encapRecover(a: Arena): void {
   const { m } = a
-  const root = rootOf(a)
-  const word = load(m, (root + ROOT_WAIT) >> 2)
-  if (word === 0) return
-  store(m, (root + ROOT_GIVE_UP) >> 2, 1)
-  wake(m, word)
+  const r = rcuOf(a)
+  const reader = readerOf(a)
+  const online = Rcu.isOnline(m, r, reader)
+  if (!online) Rcu.online(m, r, reader) // the flow whose word ROOT_WAIT names stays what it is until we are done
+  const word = load(m, (rootOf(a) + ROOT_WAIT) >> 2)
+  if (word !== 0) Completion.nudge(m, word)
+  if (!online) Rcu.offline(m, r, reader)
+}
+
+/**
+ * Gives a flow's reference back. True to who gave the last: it takes the flow out of the packets' way and says `hwDone`.
+ * In between the flow is announced as its own (sync/supervise.ts), so that nobody waits for a thread that died there.
+ */
+export function lastPut(a: Arena, flow: number): boolean {
+  const { m } = a
+  const refs = (flow + FLOW_REFCNT) >> 2
+  announce(m, ENDING, refs)
+  const last = Refcount.put(m, refs)
+  if (!last) announce(m, ENDING, 0)
+  return last
+}
+
+/** The flow that this thread put last is out of the packets' way (del_hw_done). */
+export function hwDone(a: Arena, flow: number): void {
+  const { m } = a
+  if (m[(flow + FLOW_NENCAPS) >> 2] !== 0) Completion.complete(m, (flow + FLOW_DEL_HW_DONE) >> 2, 1)
+  announce(m, ENDING, 0)
 }
 
 /**
@@ -123,9 +142,13 @@ export function takeFlowsLocked(a: Arena, e: number): Pinned[] {
   for (let item = first(a, e + ENTRY_FLOWS); item !== 0; item = next(a, item, ITEM_LINK)) {
     const flow = m[(item + ITEM_FLOW) >> 2]
     if (Refcount.take(m, (flow + FLOW_REFCNT) >> 2)) {
-      waitLocked(a, (flow + FLOW_INIT_DONE) >> 2, m[(item + ITEM_OWNER) >> 2], STAT_WAIT_INIT_DONE)
+      const owner = m[(item + ITEM_OWNER) >> 2]
+      waitLocked(a, (flow + FLOW_INIT_DONE) >> 2, STAT_WAIT_INIT_DONE, () => recordOf(a, owner) !== 0)
       pinned.push({ flow, item })
-    } else waitLocked(a, (flow + FLOW_DEL_HW_DONE) >> 2, 0, STAT_WAIT_DEL_HW_DONE)
+    } else {
+      const refs = (flow + FLOW_REFCNT) >> 2
+      waitLocked(a, (flow + FLOW_DEL_HW_DONE) >> 2, STAT_WAIT_DEL_HW_DONE, () => isAnnounced(a, ENDING, refs))
+    }
   }
   return pinned
 }

@@ -27,14 +27,16 @@ race(
   1,
   'A, A add the same id',
   'find and insert are one critical section of lock prio',
-  'flow/filter.test.ts',
+  'flow/join.model.ts goodSame',
+  'flow/join.model.ts badSame',
   'stress',
 )
 race(
   2,
   'A, A delete the same',
-  'FLOW_F_DELETED is set by one atomic or; the loser answers ENOENT',
-  'flow/filter.test.ts',
+  'FLOW_F_DELETED is set by one atomic or, under lock prio; the loser answers ENOENT, a replacement looks again',
+  'flow/join.model.ts goodReplace',
+  'flow/join.model.ts badReplace',
   'stress',
 )
 race(
@@ -54,7 +56,9 @@ race(
 race(
   5,
   'A deletes, A adds the same id again',
-  'removal is by identity; a packet in flight may still see the old program',
+  'removal is by identity; who joins under lock prio looks whether it left its chain meanwhile',
+  'flow/join.model.ts goodLast',
+  'flow/join.model.ts badLast',
   'stress',
 )
 race(
@@ -222,8 +226,9 @@ race(
 race(
   37,
   'the rule outlives the header',
-  'the header goes back after a grace period; C also waits for del_hw_done',
+  'the header goes back after a grace period; C also waits for del_hw_done, while one lives who will say it',
   'attach.model.ts goodDeleteDown',
+  'attach.model.ts goodDeleterKill',
   'settle.model.ts goodWithdraw',
   'settle.model.ts badFree',
 )

@@ -36,8 +36,6 @@ export const ROOT_ENTRIES = 24
 export const ROOT_NHES = 28
 /** Word index of the completion that the event worker waits for, 0 without. @atomic */
 export const ROOT_WAIT = 32
-/** 1: a thread died during that wait. @atomic */
-export const ROOT_GIVE_UP = 36
 // Tables.
 /** memory/hash_table.ts. @under encap_tbl */
 export const ROOT_ENCAP_TABLE = 64

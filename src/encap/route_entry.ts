@@ -91,9 +91,10 @@ export function routeAttachLocked(a: Arena, e: number, o: Outer): number {
   const root = rootOf(a)
   const tos = o.tos & RT_TOS
   const hash = hashOf(o, tos)
-  let r = hashLookup(a, root + ROOT_ROUTE_TABLE, hash, (p) => isFor(a, p, o, tos))
-  if (r !== 0) Refcount.get(m, (r + ROUTE_ENTRY_REFCNT) >> 2)
-  else {
+  // One that cannot be taken is what a thread left that died while it took it out of the table.
+  const found = (p: number): boolean => isFor(a, p, o, tos) && Refcount.take(m, (p + ROUTE_ENTRY_REFCNT) >> 2)
+  let r = hashLookup(a, root + ROOT_ROUTE_TABLE, hash, found)
+  if (r === 0) {
     r = alloc(a, ROUTE_ENTRY_SIZE, TAG_ROUTE)
     Refcount.init(m, (r + ROUTE_ENTRY_REFCNT) >> 2)
     m[(r + ROUTE_ENTRY_FAMILY) >> 2] = o.family

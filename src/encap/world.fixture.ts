@@ -20,7 +20,7 @@ import { Builder, viewOf } from '../wire/netlink.ts'
 import * as L from '../wire/rtm_link.ts'
 import { AF_INET, AF_INET6, RT_TABLE_MAIN, RTN_UNICAST } from '../wire/rtm_route.ts'
 import { detach } from './attach.ts'
-import { type EncapOps, encapInit, type FlowOps, openEncap } from './encap.ts'
+import { type EncapOps, encapInit, type FlowOps, hwDone, lastPut, openEncap } from './encap.ts'
 
 /** Sixteen bytes of `10.0.1.2` or of `fd00:1::2` (with at most one `::`). */
 export function ip(text: string): Uint8Array {
@@ -175,12 +175,10 @@ export function addFlow(w: { a: Arena; ops: EncapOps }, items: { tun: number; de
 /** The last put takes the flow down. */
 export function putFlow(a: Arena, flow: number): void {
   const { m } = a
-  if (!Refcount.put(m, (flow + F.FLOW_REFCNT) >> 2)) return
-  if (m[(flow + F.FLOW_NENCAPS) >> 2] !== 0) {
-    publish(m, (flow + F.FLOW_ACTIONS) >> 2, 0)
-    complete(m, (flow + F.FLOW_DEL_HW_DONE) >> 2, 1)
-    detach(a, flow)
-  }
+  if (!lastPut(a, flow)) return
+  publish(m, (flow + F.FLOW_ACTIONS) >> 2, 0)
+  hwDone(a, flow)
+  detach(a, flow)
   freeRcu(a, flow, F.FLOW_SIZE, TAG_FLOW)
 }
 

@@ -82,7 +82,7 @@ export const bumpGeneration = (a: Arena): void => {
   add(a.m, SUPER_GENERATION >> 2, 1)
 }
 
-const COOKIE_BLOCK = 4096
+const COOKIE_BLOCK = 1 << 20
 let cookieArena: WebAssembly.Memory | undefined
 let cookieNext = 0
 let cookieEnd = 0

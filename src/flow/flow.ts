@@ -12,7 +12,7 @@
 // encap destinations have anybody waiting for it.
 
 import { encapItems } from '../action/index.ts'
-import type { EncapItem, FlowOps } from '../encap/encap.ts'
+import { type EncapItem, type FlowOps, hwDone, lastPut } from '../encap/encap.ts'
 import type { Arena } from '../memory/arena.ts'
 import { counterAlloc, counterFree } from '../memory/counters.ts'
 import { ACT_GENERATION, ACT_KIND, ACT_REFCNT, USER_F_DROPS, USER_F_PACKETS } from '../memory/layout/action.ts'
@@ -25,7 +25,6 @@ import {
   FLOW_COOKIE,
   FLOW_COOKIE_HI,
   FLOW_COUNTER,
-  FLOW_DEL_HW_DONE,
   FLOW_F_FAILED,
   FLOW_F_OFFLOADED,
   FLOW_FAST,
@@ -48,7 +47,6 @@ import { alloc, free, freeRcu, MemoryError, TAG_FLOW, TAG_KEY, TAG_LIST } from '
 import { and, load, or } from '../sync/atomic.ts'
 import { complete } from '../sync/completion.ts'
 import { publish } from '../sync/rcu.ts'
-import * as Refcount from '../sync/refcount.ts'
 import { EAGAIN, NetlinkError } from '../wire/netlink_error.ts'
 import { addUser, removeUserLocked } from './action_stats.ts'
 import { dropActionLocked, freeAction, kindOf, lockKind, putAction, unlockKind } from './action_table.ts'
@@ -199,16 +197,14 @@ function errnoOf(e: unknown): number {
 
 /** Gives a reference back; the last one tears the flow down, with no lock held. */
 export function putFlow(a: Arena, flow: number): void {
-  if (Refcount.put(a.m, (flow + FLOW_REFCNT) >> 2)) tearDown(contextOf(a), flow)
+  if (lastPut(a, flow)) tearDown(contextOf(a), flow)
 }
 
 function tearDown(c: FlowContext, flow: number): void {
   const { a } = c
   const { m } = a
-  if (m[(flow + FLOW_NENCAPS) >> 2] !== 0) {
-    complete(m, (flow + FLOW_DEL_HW_DONE) >> 2, 1)
-    c.encap.detach(a, flow)
-  }
+  hwDone(a, flow)
+  c.encap.detach(a, flow)
   const n = m[(flow + FLOW_NACTIONS) >> 2]
   for (let i = 0; i < n; i++) releaseAction(c, flow, actionOf(m, flow, i))
   freeFlow(a, flow)

@@ -37,13 +37,23 @@ export interface World {
   replies(line: string): Uint8Array[]
 }
 
-/** Ports p0, p1, …; with `memory`, the world that another thread made. */
-export function makeWorld(
-  o: { ports?: number; memory?: WebAssembly.Memory; notify?: boolean; bytes?: number; counters?: number } = {},
-): World {
+export interface WorldOptions {
+  /** p0, p1, … */
+  ports?: number
+  /** The world that another thread made. */
+  memory?: WebAssembly.Memory
+  /** A new arena to make it in. */
+  arena?: Arena
+  notify?: boolean
+  bytes?: number
+  counters?: number
+}
+
+export function makeWorld(o: WorldOptions = {}): World {
   const a = o.memory
     ? attachArena(o.memory)
-    : createArena({ bytes: o.bytes ?? 512 << 20, counters: o.counters ?? 1 << 20, packets: 16, threads: 8 })
+    : (o.arena ??
+      createArena({ bytes: o.bytes ?? 512 << 20, counters: o.counters ?? 1 << 20, packets: 16, threads: 8 }))
   const clock = { now: 1000 }
   const notified: Uint8Array[] = []
   if (!o.memory) {

@@ -66,6 +66,16 @@ export function recordOf(a: Arena, who: number): number {
   return 0
 }
 
+/** Does a living thread announce (sync/supervise.ts) that it is at word i? Asked after a sign that one was. */
+export function isAnnounced(a: Arena, what: number, i: number): boolean {
+  const { m } = a
+  for (let slot = 0; slot < recordCount(a); slot++) {
+    const r = recordAt(a, slot)
+    if (m[((r + THREAD_SUPERVISED) >> 2) + what] === i && load(m, (r + THREAD_SELF) >> 2) !== 0) return true
+  }
+  return false
+}
+
 const isDead = (a: Arena) => (m: Int32Array, who: number) => {
   if (m !== a.m) return false
   const r = recordOf(a, who)

@@ -16,7 +16,7 @@ import { load, store } from '../sync/atomic.ts'
 import { type LockClass, lockClasses } from '../sync/lock_order.ts'
 import { recoverLock } from '../sync/mutex.ts'
 import * as Rcu from '../sync/rcu.ts'
-import { POSTING } from '../sync/supervise.ts'
+import { ENDING, POSTING } from '../sync/supervise.ts'
 import { recoverPost } from '../sync/workqueue.ts'
 import { type Arena, rcuOf } from './arena.ts'
 import { closeBag } from './deferred.ts'
@@ -53,6 +53,7 @@ export function recoverDead(a: Arena, who: number, repair?: (c: LockClass, word:
   const posting = load(m, supervised + POSTING)
   if (posting !== 0) recoverPost(m, posting, who)
   m[supervised + POSTING] = 0
+  store(m, supervised + ENDING, 0)
   giveBack(a, record)
   return { locks }
 }

@@ -1,7 +1,7 @@
 // A completion against those who wait for it: nobody sleeps for ever, nobody sees "done" without the result.
 import type { Scenario } from '../testing/scenario.ts'
 import { load, store, wait, wake } from './atomic.ts'
-import { complete, waitFor } from './completion.ts'
+import { complete, face, nudge, result, sleep, waitFor } from './completion.ts'
 
 const DONE = 1
 const RESULT = 2
@@ -50,4 +50,48 @@ export const badWake: Scenario = {
     waiter(1),
   ],
   check,
+}
+
+const DEAD = 3
+
+/** Waits until completed or until DEAD says that nobody will. */
+const careful = (m: Int32Array): void => {
+  for (let seen = face(m, DONE); result(m, DONE) === 0; seen = face(m, DONE)) {
+    if (load(m, DEAD) !== 0) return
+    sleep(m, DONE, seen)
+  }
+}
+const noCheck = (): undefined => undefined
+
+/** Who should complete dies instead, and a third says so: the waiter does not sleep through it. */
+export const goodNudge: Scenario = {
+  words: 64,
+  threads: [
+    careful,
+    (m) => {
+      store(m, DEAD, 1)
+      nudge(m, DONE)
+    },
+  ],
+  check: noCheck,
+}
+
+/** The twin only wakes: a waiter that looked before and sleeps after has missed it. */
+export const badNudge: Scenario = {
+  words: 64,
+  threads: [
+    careful,
+    (m) => {
+      store(m, DEAD, 1)
+      wake(m, DONE)
+    },
+  ],
+  check: noCheck,
+}
+
+/** Nudged and completed at the same time: the result is what was said. */
+export const goodNudged: Scenario = {
+  words: 64,
+  threads: [(m) => complete(m, DONE, -22), waiter(0), (m) => nudge(m, DONE)],
+  check: (m) => (m[BY] === -22 && m[DONE] === -22 ? undefined : `waiter saw ${m[BY]}, the word is ${m[DONE]}`),
 }

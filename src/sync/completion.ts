@@ -2,21 +2,42 @@
 //
 // One word. 0 is pending; any other value is final and is the result: 1 for success, a negative errno for failure.
 // The result IS the state, in one store, so nobody can see "done" without it.
-import { exchange, load, wait, wake } from './atomic.ts'
+//
+// Pending has a second face, NUDGED, which `nudge` puts on and takes off: whoever reads the word, looks whether the one
+// who should complete still lives, and then sleeps on the value that it read, does not sleep through a nudge in between.
+import { cas, exchange, load, wait, wake } from './atomic.ts'
 
 /** A thread looks around this often while it waits: see `gone`. */
 const SLICE_MS = 1000
 
+const NUDGED = 0x40000000
+const isPending = (word: number): boolean => word === 0 || word === NUDGED
+
 /** Ends the wait of everybody, now and later. Once: a second call is a bug and throws. */
 export function complete(m: Int32Array, i: number, result: number): void {
-  if (result === 0) throw new Error('completion: the result 0 means pending')
+  if (isPending(result)) throw new Error(`completion: the result ${result} means pending`)
   const old = exchange(m, i, result)
-  if (old !== 0) throw new Error(`completion at word ${i} completed twice (${old}, then ${result})`)
+  if (!isPending(old)) throw new Error(`completion at word ${i} completed twice (${old}, then ${result})`)
   wake(m, i)
 }
 
 /** The result, or 0 while pending. */
-export const result = (m: Int32Array, i: number): number => load(m, i)
+export const result = (m: Int32Array, i: number): number => {
+  const word = load(m, i)
+  return isPending(word) ? 0 : word
+}
+
+/** What `sleep` compares, to be read before looking whether a sleep makes sense. */
+export const face = (m: Int32Array, i: number): number => load(m, i)
+
+/** Sleeps while the word is what `face` gave, and that is pending; false when a second passed. */
+export const sleep = (m: Int32Array, i: number, seen: number): boolean => !isPending(seen) || wait(m, i, seen, SLICE_MS)
+
+/** Makes everybody who sleeps, or is about to, look round once. Does nothing to a completion that is done. */
+export function nudge(m: Int32Array, i: number): void {
+  for (let word = load(m, i); isPending(word); word = load(m, i)) if (cas(m, i, word, word ^ NUDGED)) break
+  wake(m, i)
+}
 
 /**
  * Sleeps until completed; returns the result. Hold no lock that the completing thread needs.
@@ -24,8 +45,8 @@ export const result = (m: Int32Array, i: number): number => load(m, i)
  */
 export function waitFor(m: Int32Array, i: number, gone?: () => void): number {
   for (;;) {
-    const r = load(m, i)
-    if (r !== 0) return r
-    if (!wait(m, i, 0, SLICE_MS) && gone !== undefined) gone()
+    const seen = face(m, i)
+    if (!isPending(seen)) return seen
+    if (!sleep(m, i, seen) && gone !== undefined) gone()
   }
 }

@@ -2,6 +2,8 @@
 //
 //   words 0 .. 27   HELD[rank]: word index of the lock of that class it holds, or is about to take, or just gave back
 //   word  28        POSTING: word index of the work item it is putting on a queue
+//   word  29        ENDING: word index of the reference count that it is giving a reference back to, and, when that was
+//                   the last one, until what others wait for is said
 //
 // Each word is written before the step it announces and cleared after the step that ends it, so at any moment of death
 // it covers what is half done; being a hint, it is checked against the shared state before anything is repaired.
@@ -9,6 +11,7 @@
 
 export const RECORD_WORDS = 32
 export const POSTING = 28
+export const ENDING = 29
 
 let record: Int32Array | undefined
 let at = 0

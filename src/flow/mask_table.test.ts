@@ -1,3 +1,0 @@
-import { describeModels } from '../testing/models.ts'
-
-await describeModels(import.meta.url, ['mask_table'])
