@@ -12,7 +12,7 @@ test('a row that does not apply says why at length; one that does has a proof', 
 })
 
 const proofs = [...new Set(raceTable.flatMap((r) => r.proof))].sort()
-describe('what the table names exists', () => {
+describe('what the table names exists', { timeout: 60_000 }, () => {
   test.each(proofs)('%s', async (proof) => {
     if (proof === 'code') return
     if (proof === 'stress') {
@@ -27,7 +27,7 @@ describe('what the table names exists', () => {
   })
 })
 
-test('every model is named by some row, and so is every broken twin', async () => {
+test('every model is named by some row, and so is every broken twin', { timeout: 60_000 }, async () => {
   for (const file of ['neigh_hash_entry', 'route_entry', 'attach', 'settle', 'flow/join']) {
     const url = new URL(`${file.startsWith('flow/') ? '../' : './'}${file}.model.ts`, import.meta.url)
     for (const name of Object.keys((await import(url.href)) as object))
