@@ -6,6 +6,7 @@
 //   PUNT_TUNNEL   tunnel_output.ts ─> ip_output.ts ─> neighbour.ts, which asks and lets wait
 //   PUNT_MTU      tunnel_output.ts ─> fragments
 //   PUNT_CT_FRAGMENT, PUNT_CT_REFRAGMENT   ct_fragment.ts
+//   PUNT_INNER_MTU  tunnel_error.ts ─> ICMP to the inner packet's source
 //   PUNT_TRAP     for a control plane that there is not: dropped by name
 //
 // The world is that of a Linux host with IP forwarding off, rp_filter off, no sockets but the tunnels', echo requests
@@ -19,6 +20,7 @@ import { PKT_DATA } from '../memory/layout/packet.ts'
 import {
   PUNT_CT_FRAGMENT,
   PUNT_CT_REFRAGMENT,
+  PUNT_INNER_MTU,
   PUNT_LOCAL,
   PUNT_MTU,
   PUNT_SAMPLE,
@@ -32,6 +34,7 @@ import { ipv6Input } from './ip6_input.ts'
 import { nextNeighbourTimer, runNeighbourTimers, watchNeighbours } from './neighbour.ts'
 import { nextFragmentTimer, runFragmentTimers } from './reassembly.ts'
 import { type HostDatapath, type HostState, newState } from './state.ts'
+import { innerTooBig } from './tunnel_error.ts'
 import { tunnelOutput, tunnelTooBig } from './tunnel_output.ts'
 
 export class Host {
@@ -51,6 +54,7 @@ export class Host {
       encapUsed(h.a, arg) // a stale next hop has begun its delay: the entry's header may be used again
     } else if (kind === PUNT_MTU) tunnelTooBig(h, pkt, dev, arg)
     else if (kind === PUNT_LOCAL) localInput(h, pkt, dev)
+    else if (kind === PUNT_INNER_MTU) innerTooBig(h, pkt, arg)
     else if (kind === PUNT_SAMPLE) h.dp.release(pkt)
     else if (kind === PUNT_CT_FRAGMENT) ctFragment(h, pkt, dev, arg)
     else if (kind === PUNT_CT_REFRAGMENT) ctRefragment(h, pkt, dev)

@@ -4,7 +4,6 @@
 // Packets come here while their encap entry has no header (the next hop is not known, or not confirmed lately, or the
 // way goes through the host itself), and when filters send them into a tunnel device without one.
 
-import type { Arena } from '../memory/arena.ts'
 import {
   DROP_HEADROOM,
   DROP_INNER_HEADER,
@@ -12,7 +11,6 @@ import {
   DROP_LOOP,
   DROP_NO_ROUTE,
   DROP_NO_TUNNEL_KEY,
-  DROP_PKT_TOO_BIG,
   DROP_TUNNEL_AF,
   DROP_TUNNEL_HEADER,
   DROP_TUNNEL_PROTOCOL,
@@ -26,15 +24,7 @@ import {
   PUSH_PROTOCOL,
 } from '../memory/layout/encap.ts'
 import { NETDEV_F_EXTERNAL, NETDEV_FEATURES, NETDEV_TUN, NETDEV_TX_COUNTER } from '../memory/layout/netdev.ts'
-import {
-  PKT_DATA,
-  PKT_FLAGS,
-  PKT_LEN,
-  PKT_NEST,
-  PKT_NETWORK_MASK,
-  PKT_NETWORK_SHIFT,
-  PKT_TUN,
-} from '../memory/layout/packet.ts'
+import { PKT_LEN, PKT_NEST, PKT_TUN } from '../memory/layout/packet.ts'
 import { SLOW_NO_KEY, SLOW_NO_REMOTE, SLOW_NONE } from '../memory/layout/slow.ts'
 import { isAny } from '../net/inet.ts'
 import { addressType, lookup } from '../net/route.ts'
@@ -45,25 +35,19 @@ import * as Eth from '../wire/ethernet.ts'
 import { AF_INET, RTN_LOCAL } from '../wire/rtm_route.ts'
 import { fragmentAndSend, ipOutput } from './ip_output.ts'
 import { countDevice, type HostState, scrub } from './state.ts'
+import { innerTooBig, isBare } from './tunnel_error.ts'
 
 /** Why a packet ends that Datapath.encapsulate pushed no header in front of. */
 const DROPS: Readonly<Record<number, number>> = {
   [PUSH_NO_ROOM]: DROP_HEADROOM,
   [PUSH_CUT]: DROP_INNER_HEADER,
   [PUSH_PROTOCOL]: DROP_TUNNEL_PROTOCOL,
-  [PUSH_INNER_TOO_BIG]: DROP_PKT_TOO_BIG,
   [PUSH_LOOP]: DROP_LOOP,
 }
 /** XMIT_RECURSION_LIMIT */
 const NEST_MAX = 8
 const NO_MAC = new Uint8Array(6)
 const outer = newOuter()
-
-/** Has the packet no Ethernet header (datapath/chip/frame.ts)? */
-function isBare(a: Arena, pkt: number): boolean {
-  const at = (a.m[(pkt + PKT_FLAGS) >> 2] >>> PKT_NETWORK_SHIFT) & PKT_NETWORK_MASK
-  return at !== 0 && pkt + at === a.m[(pkt + PKT_DATA) >> 2]
-}
 
 /** PUNT_TUNNEL: a frame sent into tunnel device `dev`. The packet is taken. */
 export function tunnelOutput(h: HostState, pkt: number, dev: number): void {
@@ -97,7 +81,9 @@ export function tunnelOutput(h: HostState, pkt: number, dev: number): void {
   const bytes = m[(pkt + PKT_LEN) >> 2] - (isBare(a, pkt) ? 0 : Eth.LEN)
   const header = buildHeader(a, type, dev, tun, outer, route.src, route.dev, NO_MAC, 0, route.mtu, 0)
   const pushed = dp.encapsulate(pkt, header)
+  if (pushed === PUSH_INNER_TOO_BIG) innerTooBig(h, pkt, header)
   freeHeader(a, header)
+  if (pushed === PUSH_INNER_TOO_BIG) return
   if (DROPS[pushed] !== undefined) {
     dp.drop(pkt, DROPS[pushed])
     return

@@ -94,7 +94,8 @@ function outer(f: Uint8Array): { text: string; inner: Uint8Array } {
     const right = complement(pseudoSum(d, 14, v6, 17, f.length - at) + sum(d, at, f.length - at)) === 0
     if (check) expect(right).toBe(true)
     words.push(`udp ${d.getUint16(at + 2)}${check ? ' csum' : ''}`)
-    return { text: words.join(' '), inner: f.subarray(at + 8) }
+    const header = { 4789: 8, 6081: 8 + (f[at + 8] & 63) * 4 }[d.getUint16(at + 2)] ?? 0
+    return { text: words.join(' '), inner: f.subarray(at + 8 + header) }
   }
   if (proto !== 47) return { text: `${words.join(' ')} proto ${proto}`, inner: f.subarray(at) }
   const flags = d.getUint16(at)
@@ -254,6 +255,55 @@ const ROWS: Record<string, Row> = {
     ipv6: true,
     headers: 'tos 0 ttl 64 label limit 4 gre 22eb seq 0 erspan 20004021 00008098',
     arp: 'tos 0 ttl 64 label limit 4 gre 22eb seq 1 erspan 20000821 00008098',
+  },
+  'vxlan external': {
+    device: 'type vxlan external dstport 4789 nolearning',
+    key: 'id 7 dst_port 4789 nocsum tos 0x10 ttl 3 nofrag',
+    match: 'enc_key_id 7 enc_ttl 3 enc_dst_port 4789',
+    headers: 'tos 17 ttl 3 df udp 4789',
+    arp: 'tos 16 ttl 3 df udp 4789',
+  },
+  'vxlan external over IPv6': {
+    device: 'type vxlan external dstport 4789 nolearning udp6zerocsumrx',
+    ipv6: true,
+    key: 'id 7 dst_port 4789 nocsum',
+    match: 'enc_key_id 7',
+    headers: 'tos 1 ttl 64 udp 4789',
+    arp: 'tos 0 ttl 64 udp 4789',
+  },
+  'vxlan, everything of the inner packet': {
+    device: 'type vxlan id 5 local L remote R dstport 4789 nolearning noudpcsum tos inherit ttl inherit df inherit',
+    headers: 'tos 185 ttl 33 udp 4789',
+    arp: 'tos 0 ttl 64 udp 4789',
+  },
+  'vxlan, df, tos, ttl, checksum, source ports': {
+    device: 'type vxlan id 5 local L remote R dstport 4789 nolearning udpcsum df set tos 0x20 ttl 9 srcport 5000 5001',
+    headers: 'tos 33 ttl 9 df udp 4789 csum',
+    arp: 'tos 32 ttl 9 df udp 4789 csum',
+  },
+  'vxlan over IPv6': {
+    device: 'type vxlan id 5 local L remote R dstport 4789 nolearning flowlabel 0x12',
+    ipv6: true,
+    headers: 'tos 1 ttl 64 label udp 4789 csum',
+    arp: 'tos 0 ttl 64 label udp 4789 csum',
+  },
+  'geneve external': {
+    device: 'type geneve external',
+    key: 'id 7 geneve_opts 0102:80:00112233 csum ttl 5',
+    match: 'enc_key_id 7 geneve_opts 0102:80:00112233',
+    headers: 'tos 1 ttl 5 udp 6081 csum',
+    arp: 'tos 0 ttl 5 udp 6081 csum',
+  },
+  'geneve over IPv6': {
+    device: 'type geneve id 5 remote R ttl inherit tos inherit udp6zerocsumtx udp6zerocsumrx',
+    ipv6: true,
+    headers: 'tos 185 ttl 33 udp 6081',
+    arp: 'tos 0 ttl 64 udp 6081',
+  },
+  'geneve, df': {
+    device: 'type geneve id 5 remote R df set udpcsum',
+    headers: 'tos 1 ttl 64 df udp 6081 csum',
+    arp: 'tos 0 ttl 64 df udp 6081 csum',
   },
   'bareudp ip': {
     device: 'type bareudp dstport 6635 ethertype ip',
@@ -464,6 +514,55 @@ describe('what a GRE device looks at', slowly, () => {
     // The device's MTU is 1462; with a key 1458 fit one packet, and what may be cut leaves in two.
     expect([big(0x4000, 1462), big(0x4000, 1463), big(0, 1458), big(0, 1463)]).toEqual([2, 0, 1, 2])
     expect(box.dropped()).toEqual(['pkt_too_big'])
+  })
+
+  test('… and its source is told, when the packet was for us', () => {
+    const box = new Box(
+      1,
+      'ip addr add 9.9.9.1/24 dev p0',
+      'ip neigh add 9.9.9.9 lladdr 02:aa:00:00:00:01 dev p0 nud permanent',
+      'ip -6 addr add 2001:db8::1/64 dev p0 nodad',
+      'ip -6 neigh add 2001:db8::9 lladdr 02:aa:00:00:00:01 dev p0 nud permanent',
+      'ip link add t0 type gretap external',
+      'ip link add t1 type ip6gretap external',
+      'ip link set t0 up',
+      'ip link set t1 up',
+      'tc qdisc add dev p0 clsact',
+      `tc filter add dev p0 ingress protocol ip pref 1 flower dst_ip 1.1.1.6 action tunnel_key set src_ip fd00:1::1 dst_ip fd00:1::2 id 1 nocsum ${SECOND} t1`,
+      `tc filter add dev p0 ingress protocol ipv6 pref 2 flower dst_ip 2001:db8:6::1 action tunnel_key set src_ip fd00:1::1 dst_ip fd00:1::2 id 1 nocsum ${SECOND} t1`,
+      `tc filter add dev p0 ingress protocol all pref 3 flower action tunnel_key set src_ip 10.0.1.1 dst_ip 10.0.1.2 id 1 nocsum ${SECOND} t0`,
+    )
+    const told = (dst: string, n: number, fragment = 0, to = '02:00:00:00:01:00'): string[] => {
+      const v6 = dst.includes(':')
+      const data = new Uint8Array(n - (v6 ? 48 : 28))
+      const out = box.in(0, udp({ src: v6 ? '2001:db8::9' : '9.9.9.9', dst, sport: 1, dport: 2, fragment, to, data }))
+      return out.map(([port, f]) => {
+        if (port !== 0) return 'sent'
+        const d = view(f)
+        return d.getUint16(12) === 0x800
+          ? `icmp ${f[34]}/${f[35]} ${d.getUint16(40)} to ${f.slice(30, 34).join('.')}`
+          : `icmp6 ${f[54]}/${f[55]} ${d.getUint32(58)}`
+      })
+    }
+    expect([
+      told('1.1.1.1', 1463, 0x4000),
+      told('1.1.1.1', 1463, 0x4000, '02:bb:00:00:00:01'),
+      told('2001:db8:4::1', 1463),
+      told('1.1.1.6', 1438),
+      told('1.1.1.6', 1439),
+      told('1.1.1.6', 1439, 0, '02:bb:00:00:00:01'),
+      told('2001:db8:6::1', 1439),
+      told('2001:db8:6::1', 1439, 0, '02:bb:00:00:00:01'),
+    ]).toEqual([
+      ['icmp 3/4 1462 to 9.9.9.9'],
+      [],
+      ['icmp6 2/0 1462'],
+      ['sent'],
+      ['icmp 3/4 1442 to 9.9.9.9'],
+      [],
+      ['icmp6 2/0 1442'],
+      ['icmp6 2/0 1442'],
+    ])
   })
 
   test('erspan cuts what is longer than the device takes, and says so', () => {

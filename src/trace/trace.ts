@@ -71,6 +71,7 @@ const PUNTS: Record<number, string> = {
   [W.PUNT_MTU]: 'larger than the MTU',
   [W.PUNT_TRAP]: 'trap',
   [W.PUNT_SAMPLE]: 'sampled copy',
+  [W.PUNT_INNER_MTU]: 'larger than the tunnel device takes',
 }
 
 const drop = (code: number): Step => {

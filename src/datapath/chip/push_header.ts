@@ -10,12 +10,11 @@ import {
   DROP_HEADROOM,
   DROP_INNER_HEADER,
   DROP_LOOP,
-  DROP_PKT_TOO_BIG,
   DROP_TUNNEL_PROTOCOL,
 } from '../../memory/layout/drop.ts'
 import { NETDEV_F_EXTERNAL, NETDEV_FEATURES, NETDEV_SEQ_OUT, NETDEV_TX_COUNTER } from '../../memory/layout/netdev.ts'
 import { PKT_DATA, PKT_HASH, PKT_HEADROOM, PKT_IIF, PKT_LEN, PKT_PROTO, PKT_TUN } from '../../memory/layout/packet.ts'
-import { PUNT_MTU } from '../../memory/layout/worker.ts'
+import { PUNT_INNER_MTU, PUNT_MTU } from '../../memory/layout/worker.ts'
 import { fold, sumNumber } from './checksum.ts'
 import { bareFlowHash, flowHash } from './entropy.ts'
 import { fillErspan } from './erspan.ts'
@@ -110,17 +109,23 @@ function check(pkt: usize, header: usize, flags: u32, end: usize): i32 {
   if ((flags & H.HEADER_F_WHOLE) != 0 && ((type == BE_IP && n < 20) || (type == BE_IPV6 && n < 40))) return H.PUSH_CUT
   if ((flags & H.HEADER_F_NO_RETURN) != 0 && type == BE_IPV6 && returns(ip, header, flags)) return H.PUSH_LOOP
   const most = load<u32>(header, H.HEADER_INNER_MTU)
-  if (most == 0 || (flags & H.HEADER_F_IPV6) != 0) return H.PUSH_DONE
+  if (most == 0) return H.PUSH_DONE
+  const frame = load<usize>(pkt, PKT_DATA)
+  const stripped: u32 = load<u32>(header, H.HEADER_STRIP) == 0 ? 0 : ETH_LEN
+  const bytes = <i32>(end - frame) - (isBare(pkt) ? 0 : <i32>ETH_LEN)
+  if ((flags & H.HEADER_F_IPV6) != 0) {
+    // ip6_tnl_xmit: what does not fit its route, whatever it is
+    const frameBytes = stripped == 0 ? <i32>(end - frame) : bytes
+    const outer = frameBytes + <i32>(load<u32>(header, H.HEADER_LEN) - load<u32>(header, H.HEADER_L3))
+    return outer > load<i32>(header, H.HEADER_MTU) ? H.PUSH_INNER_TOO_BIG : H.PUSH_DONE
+  }
   // tnl_update_pmtu
   const df = type == BE_IP && (load<u8>(ip, 6) & 0x40) != 0
   let limit = <i32>most
   if ((flags & H.HEADER_F_DF_SET) != 0 || (df && (flags & H.HEADER_F_DF_INHERIT) != 0)) {
-    const stripped = load<u32>(header, H.HEADER_STRIP) != 0
-    limit = <i32>(load<u32>(header, H.HEADER_MTU) - load<u32>(header, H.HEADER_LEN) + (stripped ? ETH_LEN : 0))
+    limit = <i32>(load<u32>(header, H.HEADER_MTU) - load<u32>(header, H.HEADER_LEN) + stripped)
   }
   const refuses = type == BE_IP ? df : type == BE_IPV6 && limit >= 1280
-  const frame = load<usize>(pkt, PKT_DATA)
-  const bytes = <i32>(end - frame) - (isBare(pkt) ? 0 : <i32>ETH_LEN)
   return refuses && bytes > limit ? H.PUSH_INNER_TOO_BIG : H.PUSH_DONE
 }
 
@@ -273,7 +278,6 @@ export function pushHeader(pkt: usize, header: usize): i32 {
 function dropOf(pushed: i32): i32 {
   if (pushed == H.PUSH_CUT) return DROP_INNER_HEADER
   if (pushed == H.PUSH_PROTOCOL) return DROP_TUNNEL_PROTOCOL
-  if (pushed == H.PUSH_INNER_TOO_BIG) return DROP_PKT_TOO_BIG
   return pushed == H.PUSH_LOOP ? DROP_LOOP : DROP_HEADROOM
 }
 
@@ -282,6 +286,11 @@ export function sendEncapsulated(pkt: usize, dev: usize, header: usize): void {
   const bytes = load<u32>(pkt, PKT_LEN)
   const bare = isBare(pkt)
   const pushed = pushHeader(pkt, header)
+  if (pushed == H.PUSH_INNER_TOO_BIG) {
+    store<usize>(pkt, 0, PKT_TUN)
+    punt(pkt, dev, PUNT_INNER_MTU, header)
+    return
+  }
   if (pushed >= H.PUSH_NO_ROOM) {
     drop(pkt, dropOf(pushed))
     return

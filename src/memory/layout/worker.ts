@@ -58,6 +58,8 @@ export const PUNT_CT_FRAGMENT = 6
 export const HELD_IPV6 = 0x10000
 /** Put together by an action ct, and redirected to EMIT_DEV: to be cut again, into fragments of at most PKT_MRU. */
 export const PUNT_CT_REFRAGMENT = 7
+/** Refused by tunnel device EMIT_DEV, as it is: larger than the device takes, and not to be cut. EMIT_ARG: the encap header. */
+export const PUNT_INNER_MTU = 8
 
 // ---- counters: one struct per counter id and worker, summed by the reader
 export const COUNTER_PACKETS = 0
