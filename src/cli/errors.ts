@@ -4,6 +4,7 @@ import { ConfigError } from '../daemon/config_error.ts'
 import { DoorError } from '../daemon/door.ts'
 import { MemoryError } from '../memory/memory_error.ts'
 import { CaptureError } from '../port/capture/capture.ts'
+import { PortError } from '../port/port_error.ts'
 import { ScenarioError } from '../replay/scenario_error.ts'
 import { SocketError } from './socket_error.ts'
 import { UsageError } from './usage_error.ts'
@@ -18,8 +19,9 @@ function systemError(e: unknown): NodeJS.ErrnoException | null {
 const isBadInput = (e: unknown): e is Error =>
   [ScenarioError, CaptureError, UsageError, ConfigError, BenchError].some((kind) => e instanceof kind)
 
-/** What the daemon's side may be missing: a socket that answers, a compiler. */
-const isMissing = (e: unknown): e is Error => e instanceof SocketError || e instanceof DoorError
+/** What the daemon's side may be missing: a socket that answers, a compiler, a device, a capability. */
+const isMissing = (e: unknown): e is Error =>
+  e instanceof SocketError || e instanceof DoorError || e instanceof PortError
 
 /** 2 for bad input, 3 when the system refused, or for a bug. */
 export function exitStatus(e: unknown): number {

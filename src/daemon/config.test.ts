@@ -8,12 +8,15 @@ test('defaults', () => {
     log: 'info',
     ports: [],
     scripts: [],
-    workers: 1,
+    workers: undefined,
     controlWorkers: undefined,
+    busyPoll: false,
+    pin: false,
   })
 })
 
 test('a whole configuration', () => {
+  const port = { driver: 'dummy', role: 'access', neigh: 'kernel', zerocopy: false }
   const text = `
 socket: /tmp/x.sock
 mode: "0600"
@@ -21,34 +24,49 @@ log: debug
 ports:
   - name: p0
   - { name: p1, driver: dummy, mac: 02:00:00:00:00:AB, mtu: 9000 }
+  - { name: p2, driver: af_packet, device: eth1, role: uplink, neigh: own }
 scripts: [setup.tc, /etc/rules.tc]
 workers: 2
 control_workers: 3
+busy_poll: true
+pin: true
 `
   expect(parseConfig(text, '/etc/flowerbed.yaml')).toEqual({
     socket: '/tmp/x.sock',
     mode: 0o600,
     log: 'debug',
     ports: [
-      { name: 'p0', mac: Uint8Array.of(2, 0, 0, 0, 0, 0), mtu: 1500 },
-      { name: 'p1', mac: Uint8Array.of(2, 0, 0, 0, 0, 0xab), mtu: 9000 },
+      { ...port, name: 'p0', device: 'p0', mac: Uint8Array.of(2, 0, 0, 0, 0, 0), mtu: 1500 },
+      { ...port, name: 'p1', device: 'p1', mac: Uint8Array.of(2, 0, 0, 0, 0, 0xab), mtu: 9000 },
+      {
+        ...port,
+        name: 'p2',
+        driver: 'af_packet',
+        device: 'eth1',
+        role: 'uplink',
+        neigh: 'own',
+        mac: Uint8Array.of(2, 0, 0, 0, 0, 2),
+        mtu: 1500,
+      },
     ],
     scripts: ['/etc/setup.tc', '/etc/rules.tc'],
     workers: 2,
     controlWorkers: 3,
+    busyPoll: true,
+    pin: true,
   })
 })
 
 test.each([
+  ['ports:\n  - name: p0\n    role: uplink\n', /^c\.yaml:3: .*the driver dummy has no option role$/],
   [
-    'ports:\n  - name: p0\n    driver: af_xdp\n',
-    /^c\.yaml:3: ports\[0\]\.driver: the port driver af_xdp is not built yet/,
+    'ports:\n  - name: p0\n    driver: tap\n    zerocopy: true\n',
+    /^c\.yaml:4: .*the driver tap has no option zerocopy$/,
   ],
+  ['ports:\n  - name: p0\n    driver: tap\n    neigh: own\n', /^c\.yaml:4: .*only an uplink has neighbours/],
   ['ports:\n  - name: p0\n    driver: magic\n', /^c\.yaml:3: .*no such port driver: magic/],
   ['ports:\n  - name: p0\n\n    mtuu: 1\n', /^c\.yaml:4: there is no option mtuu$/],
-  ['log: info\nworkerz: 3\n', /^c\.yaml:2: there is no option workerz$/],
-  ['workers: 0\n', /^c\.yaml:1: workers: /],
-  ['control_workers: many\n', /^c\.yaml:1: control_workers: /],
+  ['log: info\nworker: 3\n', /^c\.yaml:2: there is no option worker$/],
   ['ports:\n  - name: p0\n  - name: p0\n', /^c\.yaml:3: ports\[1\]\.name: there is a device p0 already$/],
   ['ports:\n  - name: lo\n', /^c\.yaml:2: .*there is a device lo already$/],
   ['ports:\n  - mtu: 1500\n', /^c\.yaml:2: ports\[0\]\.name: /],

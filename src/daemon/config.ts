@@ -5,11 +5,18 @@
 //   log: info
 //   ports:
 //     - name: p0                    # the first one is port 0, with MAC 02:00:00:00:00:00 …
-//       driver: dummy               # sends into nothing; the other drivers are refused by name
+//       driver: dummy               # sends into nothing
 //       mac: 02:00:00:00:00:07
 //       mtu: 9000
+//     - name: p1
+//       driver: af_xdp              # or af_packet, tap: a port with a device of the kernel's
+//       device: eth1                # the same name when absent
+//       role: uplink                # only what is for our tunnels is ours; access: everything is
+//       neigh: kernel               # who resolves the uplink's neighbours; own: the switch, which then gets everything
 //   scripts: [setup.tc, rules.tc]   # ip and tc lines to run at the start, relative to this file
-//   workers: 1                      # datapath threads, which share the live ports
+//   workers: 1                      # datapath threads, which share the live ports; one for each core when absent
+//   busy_poll: false                # they never sleep
+//   pin: false                      # each has a core of its own
 //   control_workers: 3              # threads that do requests; when absent, one less than there are cores
 //
 // What is wrong is a ConfigError that names file, line and place.
@@ -22,30 +29,48 @@ import { DEFAULT_SOCKET } from '../rtnl/frame.ts'
 import { ConfigError } from './config_error.ts'
 import { LEVELS } from './log.ts'
 
-/** Drivers that will be, so that a configuration which names one is told so, and not that it is misspelt. */
-const NOT_YET = ['af_packet', 'af_xdp', 'tap', 'raw_ip', 'pcap']
+/** Port drivers, and the options that each has beside name, mac and mtu. */
+const DRIVER_OPTIONS: Readonly<Record<string, readonly string[]>> = {
+  dummy: [],
+  af_packet: ['device', 'role', 'neigh'],
+  af_xdp: ['device', 'role', 'neigh', 'zerocopy'],
+  tap: ['device', 'role', 'neigh'],
+}
+export const DRIVERS = Object.keys(DRIVER_OPTIONS)
 
-const driver = z.string().superRefine((name, c) => {
-  if (name === 'dummy') return
-  const message = NOT_YET.includes(name)
-    ? `the port driver ${name} is not built yet; there is: dummy`
-    : `no such port driver: ${name}; there is: dummy`
-  c.addIssue({ code: 'custom', message })
+const driver = z.string().refine((name) => DRIVERS.includes(name), {
+  error: (issue) => `no such port driver: ${String(issue.input)}; there are: ${DRIVERS.join(', ')}`,
 })
 
 export const WORKERS_MAX = 16
 export const CONTROL_WORKERS_MAX = 32
 
-const port = z.strictObject({
-  name: z.string().regex(/^[^\s/:]{1,15}$/, 'the name of a device has 1 to 15 characters, without blank, / or :'),
-  driver: driver.default('dummy'),
-  mac: z
-    .string()
-    .regex(/^[\da-f]{2}(:[\da-f]{2}){5}$/i, 'expected a MAC address like 02:00:00:00:00:01')
-    .refine((mac) => !(Number.parseInt(mac, 16) & 1), 'a multicast address cannot be the address of a port')
-    .optional(),
-  mtu: z.int().min(68).max(9216).default(1500),
-})
+const NAME = /^[^\s/:]{1,15}$/
+const NAME_SAYS = 'the name of a device has 1 to 15 characters, without blank, / or :'
+
+const port = z
+  .strictObject({
+    name: z.string().regex(NAME, NAME_SAYS),
+    driver: driver.default('dummy'),
+    device: z.string().regex(NAME, NAME_SAYS).optional(),
+    role: z.enum(['access', 'uplink']).optional(),
+    neigh: z.enum(['kernel', 'own']).optional(),
+    zerocopy: z.boolean().optional(),
+    mac: z
+      .string()
+      .regex(/^[\da-f]{2}(:[\da-f]{2}){5}$/i, 'expected a MAC address like 02:00:00:00:00:01')
+      .refine((mac) => !(Number.parseInt(mac, 16) & 1), 'a multicast address cannot be the address of a port')
+      .optional(),
+    mtu: z.int().min(68).max(9216).default(1500),
+  })
+  .superRefine((p, c) => {
+    const options = DRIVER_OPTIONS[p.driver] ?? []
+    for (const key of ['device', 'role', 'neigh', 'zerocopy'] as const)
+      if (p[key] !== undefined && !options.includes(key))
+        c.addIssue({ code: 'custom', path: [key], message: `the driver ${p.driver} has no option ${key}` })
+    if (p.neigh !== undefined && p.role !== 'uplink')
+      c.addIssue({ code: 'custom', path: ['neigh'], message: 'only an uplink has neighbours: role: uplink' })
+  })
 
 const schema = z.strictObject({
   socket: z.string().min(1).max(107, 'the path of a Unix socket has at most 107 characters').default(DEFAULT_SOCKET),
@@ -65,7 +90,9 @@ const schema = z.strictObject({
       })
     }),
   scripts: z.array(z.string().min(1)).default([]),
-  workers: z.int().min(1).max(WORKERS_MAX).default(1),
+  workers: z.int().min(1).max(WORKERS_MAX).optional(),
+  busy_poll: z.boolean().default(false),
+  pin: z.boolean().default(false),
   control_workers: z.int().min(1).max(CONTROL_WORKERS_MAX).optional(),
 })
 
@@ -73,6 +100,13 @@ export interface PortConfig {
   readonly name: string
   readonly mac: Uint8Array
   readonly mtu: number
+  readonly driver: string
+  /** The kernel's device, where the driver has one. */
+  readonly device: string
+  readonly role: 'access' | 'uplink'
+  /** Whose the neighbours of an uplink are. */
+  readonly neigh: 'kernel' | 'own'
+  readonly zerocopy: boolean
 }
 
 export interface Config {
@@ -82,8 +116,12 @@ export interface Config {
   readonly ports: readonly PortConfig[]
   /** Absolute paths. */
   readonly scripts: readonly string[]
-  /** Datapath threads. */
-  readonly workers: number
+  /** Datapath threads; undefined: one for each core. */
+  readonly workers: number | undefined
+  /** They never sleep. */
+  readonly busyPoll: boolean
+  /** Each has a core of its own. */
+  readonly pin: boolean
   /** Control workers; undefined: as many as suit the machine. */
   readonly controlWorkers: number | undefined
 }
@@ -119,9 +157,20 @@ export function parseConfig(text: string, path: string): Config {
     socket: c.socket,
     mode: Number.parseInt(c.mode, 8),
     log: c.log,
-    ports: c.ports.map((p, i) => ({ name: p.name, mac: macOf(p.mac, i), mtu: p.mtu })),
+    ports: c.ports.map((p, i) => ({
+      name: p.name,
+      mac: macOf(p.mac, i),
+      mtu: p.mtu,
+      driver: p.driver,
+      device: p.device ?? p.name,
+      role: p.role ?? 'access',
+      neigh: p.neigh ?? 'kernel',
+      zerocopy: p.zerocopy ?? false,
+    })),
     scripts: c.scripts.map((s) => resolve(dirname(path), s)),
     workers: c.workers,
+    busyPoll: c.busy_poll,
+    pin: c.pin,
     controlWorkers: c.control_workers,
   }
 }

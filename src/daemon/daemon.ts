@@ -3,23 +3,26 @@
 //   main             sockets, supervision; never blocks                                     (this file, seats.ts)
 //   switch thread    the switch: time, host, works; requests that change links and neighbours (switch_thread.ts)
 //   control workers  all other requests, at the same time                                   (control_thread.ts)
-//   datapath threads packets of live ports                                                  (port_link.ts is their seam)
+//   datapath threads packets of live ports                                                  (datapath.ts, live_ports.ts)
 //
 //   configuration ─▶ switch thread: ports, start-up scripts ─▶ control workers ─▶ socket ─▶ requests, until `close`
 //
-// All of them work on one arena. It needs no privileges: there are only dummy ports, which count what they are to send
-// and send it nowhere.
+// All of them work on one arena. Without live ports it needs no privileges, and has no datapath threads: dummy ports count
+// what they are to send and send it nowhere.
 
 import { availableParallelism } from 'node:os'
 import { type Arena, attachArena } from '../memory/arena.ts'
 import { leave } from '../memory/threads.ts'
+import { PortError } from '../port/port_error.ts'
 import { type RtnlServer, serve } from '../rtnl/server.ts'
 import { spawn, type Thread } from '../sync/thread.ts'
 import { beginning, openClock } from './clock.ts'
 import type { Config } from './config.ts'
 import { ConfigError } from './config_error.ts'
+import { DatapathThreads } from './datapath.ts'
 import { newListening, setListening } from './listening.ts'
 import type { Log } from './log.ts'
+import { isLive } from './port_config.ts'
 import { type CommonData, END, type Failed, type Ready, type Said, type SwitchThreadData } from './protocol.ts'
 import { Seats } from './seats.ts'
 
@@ -39,16 +42,17 @@ export interface Daemon {
 const controlWorkers = (): number => Math.max(1, availableParallelism() - 1)
 
 /**
- * Starts a daemon. Rejects with ConfigError when a start-up script fails, and with the system's error when the socket
- * cannot be had; then nothing is left behind.
+ * Starts a daemon. Rejects with ConfigError when a start-up script fails, with PortError when a port cannot be had, and
+ * with the system's error when the socket cannot; then nothing is left behind.
  */
 export async function startDaemon(config: Config, log: Log): Promise<Daemon> {
   const began = beginning()
   const common: CommonData = { began, listening: newListening(), doing: new Int32Array(new SharedArrayBuffer(4)) }
   const { ports, scripts } = config
-  const data: SwitchThreadData = { ...common, role: 'switch', ports, scripts, workers: config.workers }
+  const workers = ports.some(isLive) ? (config.workers ?? availableParallelism()) : 0
+  const data: SwitchThreadData = { ...common, role: 'switch', ports, scripts, workers }
   const thread = spawn(new URL('./switch_thread.ts', import.meta.url), data, 'switch')
-  const { memory } = await ready(thread, log)
+  const { memory, seats: datapathSeats } = await ready(thread, log)
   const arena = attachArena(memory)
 
   let fail = (_: Error): void => {}
@@ -72,9 +76,20 @@ export async function startDaemon(config: Config, log: Log): Promise<Daemon> {
     tell: (message, except) => server?.tell(message, except),
     failed: fail,
   })
+  const datapath = new DatapathThreads({
+    arena,
+    seats: datapathSeats,
+    began,
+    switchThread: thread,
+    busyPoll: config.busyPoll,
+    pin: config.pin,
+    log,
+    failed: fail,
+  })
   const close = async (): Promise<void> => {
     ending = true
     await server?.close()
+    await datapath.close()
     await seats.close()
     leave(arena)
   }
@@ -122,5 +137,5 @@ async function ready(thread: Thread, log: Log): Promise<Ready> {
   if ('ready' in said) return said
   thread.post(END)
   await thread.ended
-  throw new ConfigError(said.failed)
+  throw said.port === undefined ? new ConfigError(said.failed) : new PortError(said.port, '', said.failed)
 }

@@ -1,7 +1,7 @@
 // What the daemon's threads are started with, and what they say beside the post (post.ts).
 
 import type { PortConfig } from './config.ts'
-import type { PortLink } from './port_link.ts'
+import type { Seat } from './datapath_protocol.ts'
 
 /** Every thread. */
 export interface CommonData {
@@ -17,7 +17,7 @@ export interface SwitchThreadData extends CommonData {
   readonly role: 'switch'
   readonly ports: readonly PortConfig[]
   readonly scripts: readonly string[]
-  /** Datapath threads to come. */
+  /** Datapath threads that main will start, 0 without live ports. */
   readonly workers: number
 }
 
@@ -30,12 +30,24 @@ export interface ControlThreadData extends CommonData {
 export interface Ready {
   readonly ready: true
   readonly memory: WebAssembly.Memory
-  readonly links: readonly PortLink[]
+  /** Of the datapath threads, which main starts. */
+  readonly seats: readonly Seat[]
 }
 
-/** The switch thread to main: the start failed, for what the user wrote. */
+/** The switch thread to main: the start failed, for what the user wrote, or for a port that cannot be had. */
 export interface Failed {
   readonly failed: string
+  readonly port?: string
+}
+
+/** Main to the switch thread: the thread of a datapath worker died. */
+export interface Died {
+  readonly died: number
+}
+
+/** The switch thread to main: another thread may take the seat of that worker. */
+export interface Vacant {
+  readonly vacant: number
 }
 
 /** Any thread to main. */

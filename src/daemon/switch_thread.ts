@@ -12,6 +12,7 @@ import { readFileSync } from 'node:fs'
 import { queueOf } from '../encap/root.ts'
 import { reclaim } from '../memory/pool.ts'
 import { leave } from '../memory/threads.ts'
+import { PortError } from '../port/port_error.ts'
 import { execute } from '../replay/execute.ts'
 import { createSwitch, type Switch } from '../switch/switch.ts'
 import { postParent, takeParentMessage, threadData } from '../sync/thread.ts'
@@ -20,8 +21,9 @@ import { LanguageError } from '../tc/language_error.ts'
 import { splitScript } from '../tc/line.ts'
 import { openClock } from './clock.ts'
 import { ConfigError } from './config_error.ts'
-import { makeLink, SwitchEnd } from './port_link.ts'
-import { END, type Failed, type Ready, type Said, type SwitchThreadData } from './protocol.ts'
+import { LivePorts } from './live_ports.ts'
+import { isLive, livePort, packetSlots, realPort } from './port_config.ts'
+import { type Died, END, type Failed, type Ready, type Said, type SwitchThreadData, type Vacant } from './protocol.ts'
 import { openRequests } from './request_thread.ts'
 
 /** Room for an Ethernet header and a VLAN tag. */
@@ -33,15 +35,19 @@ const NAP = 100
 
 function open(data: SwitchThreadData): void {
   const clock = openClock(data.began)
+  const configured = data.ports.map(realPort)
   const sw = createSwitch({
-    ports: data.ports,
-    frameSize: Math.max(1500, ...data.ports.map((p) => p.mtu)) + HEADERS,
+    ports: configured,
+    frameSize: Math.max(1500, ...configured.map((p) => p.mtu)) + HEADERS,
     arenaBytes: ARENA_BYTES,
+    packets: packetSlots(configured),
     workers: data.workers,
   })
   const { arena } = sw
-  const links = Array.from({ length: data.workers }, (_, i) => makeLink(arena, i + 1))
-  const ports = new SwitchEnd(sw, links, [])
+  const ports = new LivePorts(sw, data.workers, say)
+  configured.forEach((p, i) => {
+    if (isLive(p) || data.workers > 0) ports.add(livePort(p, i, sw.portDevice(i)))
+  })
   const requests = openRequests(arena, data, () => Math.floor(sw.now / 1e6), {
     request(message) {
       sw.run(clock())
@@ -49,24 +55,29 @@ function open(data: SwitchThreadData): void {
     },
   })
   for (const script of data.scripts) runScript(sw, script)
-  postParent({ ready: true, memory: arena.memory, links } satisfies Ready)
+  postParent({ ready: true, memory: arena.memory, seats: ports.seats } satisfies Ready)
 
   const q = queueOf(arena)
   for (;;) {
     const seen = bell(arena.m, q)
     const message = takeParentMessage()
     if (message === END) break
-    if (message !== undefined) requests.take(message as Uint8Array)
+    if (message instanceof Uint8Array) requests.take(message)
+    else if (message !== undefined) {
+      const { died } = message as Died
+      ports.workerDied(died)
+      postParent({ vacant: died } satisfies Vacant)
+    }
     const emissions = ports.collect()
     sw.run(clock())
     requests.flush()
-    ports.ring()
     if (message !== undefined || emissions > 0) continue
     sw.datapath.offline()
     reclaim(arena)
     sleep(arena.m, q, seen, Math.max(0, Math.min(NAP, (sw.nextTimer - clock()) / 1e6)))
     sw.datapath.online()
   }
+  ports.close()
   sw.close()
   leave(arena)
 }
@@ -100,6 +111,7 @@ if (data?.role === 'switch')
   try {
     open(data)
   } catch (e) {
-    if (!(e instanceof ConfigError)) throw e
-    postParent({ failed: e.message } satisfies Failed)
+    if (e instanceof PortError) postParent({ failed: e.message, port: e.port } satisfies Failed)
+    else if (e instanceof ConfigError) postParent({ failed: e.message } satisfies Failed)
+    else throw e
   }

@@ -75,7 +75,33 @@ interface Exports {
   resume(pkt: number): void
   allocLarge(): number
   collectConnections(buckets: number): number
+  adopt(pkt: number): number
+  copyBytes(to: number, from: number, n: number): void
+  completeChecksum(data: number, len: number, start: number, offset: number): number
+  putTag(pkt: number, tpid: number, tci: number): void
+  packetReceive(q: number, list: number, max: number): number
+  packetStep(q: number): void
+  packetVectors(q: number, list: number, n: number): void
+  xdpReceive(q: number, list: number, max: number): number
+  xdpFill(q: number, keep: number): void
+  xdpSend(q: number, list: number, n: number): number
+  xdpReap(q: number): void
 }
+
+/** What the chip does for the drivers of ports (port/port.ts): addresses of queues, lists and packets. */
+export type PortRings = Pick<
+  Exports,
+  | 'copyBytes'
+  | 'completeChecksum'
+  | 'putTag'
+  | 'packetReceive'
+  | 'packetStep'
+  | 'packetVectors'
+  | 'xdpReceive'
+  | 'xdpFill'
+  | 'xdpSend'
+  | 'xdpReap'
+>
 
 const FRAME_SLACK = 64
 
@@ -87,6 +113,8 @@ export class Datapath {
   readonly worker: number
   /** Address of the worker's struct. */
   readonly struct: number
+  /** The rings of ports, as port/ drives them. */
+  readonly rings: PortRings
   private readonly chip: Exports
   private readonly rcu: number
 
@@ -103,6 +131,7 @@ export class Datapath {
       env: { memory: a.memory, trace },
     } as never)
     this.chip = exports as unknown as Exports
+    this.rings = this.chip
     this.chip.init(this.struct, reserve(a, this.chip.scratchSize(), 64))
   }
 
@@ -211,6 +240,11 @@ export class Datapath {
     return this.chip.collectConnections(buckets) >>> 0
   }
 
+  /** A copy, in a slot of this worker's, of a packet that another worker holds still. 0: no slot is free. */
+  adopt(pkt: number): number {
+    return this.chip.adopt(pkt)
+  }
+
   /** Emissions that wait. */
   emissionCount(): number {
     return this.a.m[(this.struct + W.WORKER_EMIT_COUNT) >> 2]
@@ -235,11 +269,12 @@ export class Datapath {
     return (this.a.m[w] >>> 0) + (this.a.m[w + 1] >>> 0) * 0x100000000
   }
 
-  /** Counts a packet that ended before it had a slot. */
-  countDrop(reason: number): void {
+  /** Counts packets that ended before they had a slot. */
+  countDrop(reason: number, n = 1): void {
     const w = (this.a.m[(this.struct + W.WORKER_DROPS) >> 2] >> 2) + reason * 2
-    this.a.m[w] = (this.a.m[w] + 1) | 0
-    if (this.a.m[w] === 0) this.a.m[w + 1]++
+    const low = (this.a.m[w] >>> 0) + n
+    this.a.m[w] = low | 0
+    if (low > 0xffffffff) this.a.m[w + 1]++
   }
 
   /** Packets that ended under any reason. */

@@ -82,6 +82,13 @@ reason(
 reason(Drop.DROP_TUNNEL_SEQ, 'tunnel_seq', 'A GRE sequence number that is missing or older than those before it.')
 reason(Drop.DROP_TUNNEL_PROTOCOL, 'tunnel_protocol', 'Of a protocol that the tunnel does not carry.')
 reason(Drop.DROP_RING_FULL, 'ring_full', 'More packets than another thread could take: for the host, or for a port.')
+reason(Drop.DROP_RX_TRUNCATED, 'rx_truncated', 'The kernel gave only the beginning of the frame.')
+reason(Drop.DROP_GSO, 'gso', 'A GSO frame of a kind, or with lengths, that cannot be taken apart into packets.')
+reason(Drop.DROP_TX_FULL, 'tx_full', 'The queue of the port it was sent by was full.')
+reason(Drop.DROP_TX_REFUSED, 'tx_refused', 'The kernel refused to send it: too long for the device, or not allowed.')
+reason(Drop.DROP_PORT_GONE, 'port_gone', 'Sent by a port whose device is not there at the moment.')
+reason(Drop.DROP_WORKER_DIED, 'worker_died', 'In the hands of a datapath worker that died.')
+reason(Drop.DROP_RX_MISSED, 'rx_missed', 'The kernel had no room left for it in the ring of the port that received it.')
 
 /** All reasons, by number; there is none 0. */
 export const dropReasons: readonly DropReason[] = reasons.filter((r) => r !== undefined)

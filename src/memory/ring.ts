@@ -51,6 +51,13 @@ export function ringPush(a: Arena, r: number, from: Int32Array, at: number, n: n
 
 /** Consumer: pops at most `max` words into `into` (from index `at`); returns how many. */
 export function ringPop(a: Arena, r: number, into: Int32Array, at: number, max: number): number {
+  const k = ringPeek(a, r, into, at, max)
+  if (k > 0) ringAdvance(a, r, k)
+  return k
+}
+
+/** Consumer: as ringPop, but the words stay in the ring: the producer sees that they are not done with. */
+export function ringPeek(a: Arena, r: number, into: Int32Array, at: number, max: number): number {
   const { m } = a
   const mask = m[(r + MASK) >> 2]
   const tail = m[(r + TAIL) >> 2]
@@ -60,12 +67,14 @@ export function ringPop(a: Arena, r: number, into: Int32Array, at: number, max: 
     ready = (m[(r + SEEN_HEAD) >> 2] - tail) | 0
   }
   const k = Math.min(max, ready)
-  if (k === 0) return 0
   const w = (r + WORDS) >> 2
   for (let i = 0; i < k; i++) into[at + i] = m[w + ((tail + i) & mask)]
-  store(m, (r + TAIL) >> 2, (tail + k) | 0)
   return k
 }
+
+/** Consumer: n words that were peeked at are done with. */
+export const ringAdvance = (a: Arena, r: number, n: number): void =>
+  store(a.m, (r + TAIL) >> 2, (a.m[(r + TAIL) >> 2] + n) | 0)
 
 /** Words in the ring, as anybody sees it at this moment. */
 export const ringCount = (a: Arena, r: number): number => (load(a.m, (r + HEAD) >> 2) - load(a.m, (r + TAIL) >> 2)) | 0

@@ -15,11 +15,14 @@ import { receive as receiveFrame } from './input.ts'
 import { SCRATCH_KEYS, SCRATCH_SIZE } from './layout.ts'
 import { localInput as input } from './local_input.ts'
 import { attachCache } from './lookup.ts'
-import { clearMeta, loadFrame } from './packet.ts'
+import { clearMeta, clone, loadFrame } from './packet.ts'
+import { packetReceive as ringReceive, packetStep as ringStep, packetVectors as vectors, putTag as tag } from './packet_ring.ts'
+import { complete } from './partial_checksum.ts'
 import { pumpedOther, pumpedOut, pumpFrames } from './pump.ts'
 import { pushHeader, seedId } from './push_header.ts'
 import { alloc as take, attach, begin, drop as end, release as give, scratch, worker } from './state.ts'
-import { WORKER_INDEX, WORKER_NOW_MS } from '../../memory/layout/worker.ts'
+import { xdpFill as fillRing, xdpReap as reapRing, xdpReceive as xskReceive, xdpSend as xskSend } from './xdp_ring.ts'
+import { WORKER_FREE_COUNT, WORKER_INDEX, WORKER_NOW_MS } from '../../memory/layout/worker.ts'
 
 /** Bytes of scratch memory that `init` wants. */
 export function scratchSize(): usize {
@@ -123,4 +126,53 @@ export function allocLarge(): usize {
 /** Looks for connections whose time is over, in so many chains of the table. Returns how many there were. */
 export function collectConnections(buckets: u32): u32 {
   return collect(buckets, load<u32>(worker, WORKER_NOW_MS))
+}
+
+/** A copy, in a slot of this worker's, of a packet that another one holds. 0: no slot is free. */
+export function adopt(pkt: usize): usize {
+  return clone(pkt)
+}
+
+/** Bytes from one place of the arena to another. */
+export function copyBytes(to: usize, from: usize, n: u32): void {
+  memory.copy(to, from, n)
+}
+
+// ---- ports, by their queues (layout/queue.ts)
+
+/** Adds what is missing to a checksum. False: it would not be in the frame. */
+export function completeChecksum(data: usize, len: u32, start: u32, offset: u32): bool {
+  return complete(data, len, start, offset)
+}
+
+export function putTag(pkt: usize, tpid: u32, tci: u32): void {
+  tag(pkt, bswap<u16>(<u16>tpid), bswap<u16>(<u16>tci))
+}
+
+export function packetReceive(q: usize, list: usize, max: u32): u32 {
+  return ringReceive(q, list, max)
+}
+
+export function packetStep(q: usize): void {
+  ringStep(q)
+}
+
+export function packetVectors(q: usize, list: usize, n: u32): void {
+  vectors(q, list, n)
+}
+
+export function xdpReceive(q: usize, list: usize, max: u32): u32 {
+  return xskReceive(q, list, max)
+}
+
+export function xdpFill(q: usize, keep: u32): void {
+  fillRing(q, keep, load<u32>(worker, WORKER_FREE_COUNT))
+}
+
+export function xdpSend(q: usize, list: usize, n: u32): u32 {
+  return xskSend(q, list, n)
+}
+
+export function xdpReap(q: usize): void {
+  reapRing(q)
 }

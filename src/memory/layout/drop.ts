@@ -74,4 +74,19 @@ export const DROP_TUNNEL_SEQ = 48
 export const DROP_TUNNEL_PROTOCOL = 49
 /** Another thread's ring had no room for it: too much for the host at once, or too much for a port. */
 export const DROP_RING_FULL = 50
+// ---- ports
+/** The kernel gave only the beginning of a frame. */
+export const DROP_RX_TRUNCATED = 80
+/** A GSO frame of a kind, or with lengths, that cannot be taken apart. */
+export const DROP_GSO = 81
+/** The kernel's queue, or the ring, of the port it was sent by was full. */
+export const DROP_TX_FULL = 82
+/** The kernel refused to send it. */
+export const DROP_TX_REFUSED = 83
+/** Sent by a port whose device is not there at the moment. */
+export const DROP_PORT_GONE = 84
+/** In the hands of a worker that died. */
+export const DROP_WORKER_DIED = 86
+/** The kernel had no room for it in the ring of the port. */
+export const DROP_RX_MISSED = 87
 export const DROP_MAX = 96

@@ -1,0 +1,81 @@
+// Main's side of the datapath threads: starts one for each seat, and another one when one dies.
+//
+//   died: locks freed (memory/threads.ts) ─▶ the switch thread takes back its ports and slots ─▶ vacant ─▶ started again
+//
+// A thread is asked to end by a word of its seat. It is never terminated: it may be inside a system call.
+
+import { encapRecover, wakeEventLoop } from '../encap/encap.ts'
+import type { Arena } from '../memory/arena.ts'
+import { recoverDead } from '../memory/threads.ts'
+import { store } from '../sync/atomic.ts'
+import { spawn, type Thread } from '../sync/thread.ts'
+import { type DatapathThreadData, SEAT_STOP, type Seat } from './datapath_protocol.ts'
+import type { Log } from './log.ts'
+import type { Died, Vacant } from './protocol.ts'
+
+export interface DatapathOptions {
+  readonly arena: Arena
+  readonly seats: readonly Seat[]
+  readonly began: bigint
+  readonly switchThread: Thread
+  readonly busyPoll: boolean
+  /** Worker i runs on CPU i - 1. */
+  readonly pin: boolean
+  readonly log: Log
+  /** A thread died before it had done anything: another would, too. */
+  failed(error: Error): void
+}
+
+export class DatapathThreads {
+  readonly #o: DatapathOptions
+  readonly #threads: Thread[] = []
+  #ending = false
+
+  constructor(o: DatapathOptions) {
+    this.#o = o
+    o.switchThread.onMessage((message) => {
+      const vacant = (message as Partial<Vacant> | null)?.vacant
+      if (vacant !== undefined && !this.#ending) this.#start(vacant)
+    })
+    for (let worker = 1; worker <= o.seats.length; worker++) this.#start(worker)
+  }
+
+  /** Ends them in order. The switch thread still runs: it takes what they hand up. */
+  async close(): Promise<void> {
+    this.#ending = true
+    for (const { state } of this.#o.seats) store(this.#o.arena.m, (state + SEAT_STOP) >> 2, 1)
+    await Promise.all(this.#threads.map((t) => t?.ended))
+  }
+
+  #start(worker: number): void {
+    const { arena, seats, began, busyPoll, pin } = this.#o
+    const data: DatapathThreadData = {
+      ...seats[worker - 1],
+      memory: arena.memory,
+      worker,
+      began,
+      busyPoll,
+      cpu: pin ? worker - 1 : -1,
+    }
+    const thread = spawn(new URL('./datapath_thread.ts', import.meta.url), data, `datapath ${worker}`)
+    this.#threads[worker - 1] = thread
+    const started = performance.now()
+    void thread.ended.then(({ code, error }) => {
+      if (this.#ending) return
+      const { locks } = recoverDead(arena, thread.self)
+      encapRecover(arena)
+      const what = { thread: `datapath ${worker}`, code, error: error?.stack, locks }
+      if (performance.now() - started < SHORT_LIFE) {
+        this.#o.log.error(what, 'a datapath thread died as soon as it was born')
+        this.#o.failed(error ?? new Error(`datapath thread ${worker} ended early (${code})`))
+        return
+      }
+      this.#o.log.error(what, 'a datapath thread died; another takes its seat')
+      this.#o.switchThread.post({ died: worker } satisfies Died)
+      wakeEventLoop(arena)
+    })
+  }
+}
+
+/** A thread that lives less long, ms, dies of something that will kill the next one too. */
+const SHORT_LIFE = 1000
