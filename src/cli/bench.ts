@@ -5,6 +5,7 @@ import { delimiter } from 'node:path'
 import { compare, comparisonText, readReport, unmatched } from '../bench/compare.ts'
 import { encapBench } from '../bench/encap.ts'
 import { htmlReport } from '../bench/html.ts'
+import { LIVE_HEADER, type LiveResult, liveBench, liveRow } from '../bench/live.ts'
 import { commit, machine } from '../bench/machine.ts'
 import { pcapBench } from '../bench/pcap.ts'
 import { PEERS_HEADER, type PeerResult, peersBench, peersRow } from '../bench/peers.ts'
@@ -33,7 +34,7 @@ const SIZES = ['64', '512', '1500', 'imix']
 const FLOWS = ['1', '1000', '100000']
 const MASKS = ['1', '8', '32']
 
-type AnyResult = Result | RulesResult | StormResult | PeerResult
+type AnyResult = Result | RulesResult | StormResult | PeerResult | LiveResult
 
 /** The suites: what stands over the table, and what runs it and tells each result with its line. */
 const SUITES: Readonly<
@@ -65,6 +66,17 @@ const SUITES: Readonly<
     },
   },
   peers: { header: PEERS_HEADER, run: peers },
+  live: {
+    header: LIVE_HEADER,
+    run: (o, _mhz, done) =>
+      liveBench({
+        rounds: o.runs ?? 5,
+        ms: o.ms ?? 2000,
+        drivers: ['af_xdp', 'af_packet'],
+        size: numbers('--size', o.size ?? ['64'], 64, 1500)[0],
+        done: (r) => done(r, liveRow(r)),
+      }),
+  },
 }
 
 /** Runs the command; 1 when an output was wrong, or B is worse than A. */

@@ -71,7 +71,7 @@ program
 program
   .command('bench')
   .description('Measure: packets (memory to memory, or file to file), rules, and rules while neighbours change.')
-  .argument('[suite]', 'encap, pcap, rules, storm or peers; or compare, with two documents of --json', 'encap')
+  .argument('[suite]', 'encap, pcap, rules, storm, peers or live; or compare, with two documents of --json', 'encap')
   .argument('[files...]', 'for compare: A and B')
   .option('--json', 'print the results as one JSON document')
   .option('--size <bytes...>', 'frame sizes, or imix')
