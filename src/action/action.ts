@@ -81,6 +81,8 @@ export interface ActionKind {
   cleanup(c: ActionContext, act: number): void
   /** Emits what the action does; its control (ACT_CONTROL) is emitted by the caller, behind. */
   compile(c: CompileContext, act: number): void
+  /** Appends what a driver is told that the action is: FLOW_ACTION_*. Absent: no driver is asked for such an action. */
+  offload?(m: Int32Array, act: number, ids: number[]): void
   /** Writes the content of TCA_ACT_OPTIONS, attributes in the kernel's order. */
   dump(c: ActionContext, act: number, b: Builder): void
 }

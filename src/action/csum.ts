@@ -2,6 +2,7 @@
 
 import { ACT_PARAMS, TC_ACT_OK } from '../memory/layout/action.ts'
 import { OP_CSUM } from '../memory/layout/program.ts'
+import { FLOW_ACTION_CSUM } from '../wire/flow_action_id.ts'
 import {
   genAction,
   TC_GEN_LEN,
@@ -86,6 +87,10 @@ export const csum: ActionKind = {
 
   compile(c, act) {
     c.emit(OP_CSUM, c.a.m[(act + FLAGS) >> 2], c.counter(act))
+  },
+
+  offload(_m, _act, ids) {
+    ids.push(FLOW_ACTION_CSUM)
   },
 
   dump(c, act, b) {

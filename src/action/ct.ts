@@ -8,6 +8,7 @@ import { alloc, freeRcu, TAG_PARAMS } from '../memory/pool.ts'
 import type { Args } from '../tc/args.ts'
 import { LanguageError } from '../tc/language_error.ts'
 import type { Printer } from '../tc/printer.ts'
+import { FLOW_ACTION_CT } from '../wire/flow_action_id.ts'
 import { attrLen, type Builder } from '../wire/netlink.ts'
 import { EOPNOTSUPP, ERANGE, NetlinkError } from '../wire/netlink_error.ts'
 import { AF_INET, AF_UNSPEC } from '../wire/rtm_route.ts'
@@ -308,6 +309,10 @@ export const ct: ActionKind = {
     const block = c.a.m[(act + BLOCK) >> 2]
     if (c.a.d.getUint16(block + Ct.CT_ACTION, true) & TCA_CT_ACT_CLEAR) c.emit(OP_CT_CLEAR)
     else c.emit(OP_CT, block, c.counter(act))
+  },
+
+  offload(_m, _act, ids) {
+    ids.push(FLOW_ACTION_CT)
   },
 
   dump(c, act, b) {

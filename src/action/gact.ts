@@ -8,12 +8,26 @@ import {
   ACT_CONTROL2,
   ACT_PARAMS,
   TC_ACT_EXT_MASK,
+  TC_ACT_GOTO_CHAIN,
   TC_ACT_JUMP,
+  TC_ACT_OK,
   TC_ACT_PIPE,
+  TC_ACT_SHOT,
+  TC_ACT_TRAP,
+  TC_ACT_UNSPEC,
 } from '../memory/layout/action.ts'
 import { OP_RANDOM } from '../memory/layout/program.ts'
 import type { Args } from '../tc/args.ts'
 import { LanguageError } from '../tc/language_error.ts'
+import {
+  FLOW_ACTION_ACCEPT,
+  FLOW_ACTION_CONTINUE,
+  FLOW_ACTION_DROP,
+  FLOW_ACTION_GOTO,
+  FLOW_ACTION_INVALID,
+  FLOW_ACTION_PIPE,
+  FLOW_ACTION_TRAP,
+} from '../wire/flow_action_id.ts'
 import type { Builder } from '../wire/netlink.ts'
 import { EINVAL, EOPNOTSUPP, NetlinkError } from '../wire/netlink_error.ts'
 import {
@@ -77,6 +91,15 @@ function checkRandom(control: number, chosen: number): void {
   if (goesOn && chosen !== control)
     throw new NetlinkError(EOPNOTSUPP, 'flowerbed: gact random cannot go on with pipe or jump as its second verdict')
 }
+
+/** What a driver is told of a verdict (tcf_gact_offload_act_setup). */
+const PLAIN: ReadonlyMap<number, number> = new Map([
+  [TC_ACT_OK, FLOW_ACTION_ACCEPT],
+  [TC_ACT_SHOT, FLOW_ACTION_DROP],
+  [TC_ACT_TRAP, FLOW_ACTION_TRAP],
+  [TC_ACT_UNSPEC, FLOW_ACTION_CONTINUE],
+  [TC_ACT_PIPE, FLOW_ACTION_PIPE],
+])
 
 export const gact: ActionKind = {
   name: 'gact',
@@ -146,6 +169,14 @@ export const gact: ActionKind = {
     if (type === PGACT_NONE) return
     const [chosen, other] = [m[(act + ACT_CONTROL2) >> 2], m[(act + ACT_CONTROL) >> 2]]
     c.emit(OP_RANDOM, type, m[(act + RANDOM_VAL) >> 2], chosen, other, act + RANDOM_COUNT, c.counter(act))
+  },
+
+  offload(m, act, ids) {
+    const control = m[(act + ACT_CONTROL) >> 2]
+    const plain = PLAIN.get(control)
+    if (plain !== undefined) ids.push(plain)
+    else if (control > 0 && (control & ~TC_ACT_EXT_MASK) === TC_ACT_GOTO_CHAIN) ids.push(FLOW_ACTION_GOTO)
+    else ids.push(FLOW_ACTION_INVALID)
   },
 
   dump(c, act, b) {

@@ -9,6 +9,7 @@ import { alloc, freeRcu, TAG_PARAMS } from '../memory/pool.ts'
 import type { Args } from '../tc/args.ts'
 import type { Printer } from '../tc/printer.ts'
 import { printTm } from '../tc/stats_text.ts'
+import { FLOW_ACTION_GATE } from '../wire/flow_action_id.ts'
 import { attrLen, type Builder, forEachAttr, getU64, NLA_F_NESTED, parseAttrs } from '../wire/netlink.ts'
 import { EINVAL, NetlinkError } from '../wire/netlink_error.ts'
 import {
@@ -322,6 +323,10 @@ export const gate: ActionKind = {
 
   compile(c, act) {
     c.emit(OP_GATE, c.a.m[(act + BLOCK) >> 2], c.counter(act))
+  },
+
+  offload(_m, _act, ids) {
+    ids.push(FLOW_ACTION_GATE)
   },
 
   dump(c, act, b) {

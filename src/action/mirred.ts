@@ -8,6 +8,12 @@ import { NETDEV_F_EXTERNAL, NETDEV_FEATURES } from '../memory/layout/netdev.ts'
 import { OP_ENCAP, OP_REDIRECT, REDIRECT_INGRESS, REDIRECT_MIRROR } from '../memory/layout/program.ts'
 import { netdevByIndex } from '../net/netdev.ts'
 import type { Args } from '../tc/args.ts'
+import {
+  FLOW_ACTION_MIRRED,
+  FLOW_ACTION_MIRRED_INGRESS,
+  FLOW_ACTION_REDIRECT,
+  FLOW_ACTION_REDIRECT_INGRESS,
+} from '../wire/flow_action_id.ts'
 import { EINVAL, ENODEV, NetlinkError } from '../wire/netlink_error.ts'
 import {
   genAction,
@@ -186,6 +192,12 @@ export const mirred: ActionKind = {
       if (c.path === 'fast') return c.emit(OP_ENCAP, c.encapOf(i), flags, c.counter(act))
     }
     c.emit(OP_REDIRECT, m[(act + DEV) >> 2], flags, c.counter(act))
+  },
+
+  offload(m, act, ids) {
+    const eaction = m[(act + EACTION) >> 2]
+    if (isEgress(eaction)) ids.push(isMirror(eaction) ? FLOW_ACTION_MIRRED : FLOW_ACTION_REDIRECT)
+    else ids.push(isMirror(eaction) ? FLOW_ACTION_MIRRED_INGRESS : FLOW_ACTION_REDIRECT_INGRESS)
   },
 
   dump(c, act, b) {

@@ -11,6 +11,12 @@ import {
 } from '../memory/layout/program.ts'
 import type { Args } from '../tc/args.ts'
 import { formatProtocol, parseProtocol } from '../tc/protocol_text.ts'
+import {
+  FLOW_ACTION_INVALID,
+  FLOW_ACTION_MPLS_MANGLE,
+  FLOW_ACTION_MPLS_POP,
+  FLOW_ACTION_MPLS_PUSH,
+} from '../wire/flow_action_id.ts'
 import { EINVAL, ERANGE, NetlinkError } from '../wire/netlink_error.ts'
 import {
   genAction,
@@ -253,6 +259,13 @@ export const mpls: ActionKind = {
     if (action === TCA_MPLS_ACT_MODIFY) return c.emit(OP_MPLS_MODIFY, lse, mask, c.counter(act))
     const flags = (bos < 0 ? MPLS_PUSH_BOS : 0) | (action === TCA_MPLS_ACT_MAC_PUSH ? MPLS_PUSH_MAC : 0)
     c.emit(OP_MPLS_PUSH, lse, wire, flags, c.counter(act))
+  },
+
+  offload(m, act, ids) {
+    const action = m[(act + M_ACTION) >> 2]
+    if (action === TCA_MPLS_ACT_PUSH) ids.push(FLOW_ACTION_MPLS_PUSH)
+    else if (action === TCA_MPLS_ACT_POP) ids.push(FLOW_ACTION_MPLS_POP)
+    else ids.push(action === TCA_MPLS_ACT_MODIFY ? FLOW_ACTION_MPLS_MANGLE : FLOW_ACTION_INVALID)
   },
 
   dump(c, act, b) {

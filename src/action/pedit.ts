@@ -8,6 +8,7 @@ import { OP_PEDIT, PEDIT_ADD } from '../memory/layout/program.ts'
 import { alloc, freeRcu, TAG_PARAMS } from '../memory/pool.ts'
 import type { Printer } from '../tc/printer.ts'
 import { printTm } from '../tc/stats_text.ts'
+import { FLOW_ACTION_ADD, FLOW_ACTION_MANGLE } from '../wire/flow_action_id.ts'
 import { attrLen, type Builder, forEachAttr, NLA_F_NESTED } from '../wire/netlink.ts'
 import { EINVAL, NetlinkError } from '../wire/netlink_error.ts'
 import {
@@ -234,6 +235,14 @@ export const pedit: ActionKind = {
       operands.push(where, m[w + 2], m[w + 1], m[w], m[w + 3], m[w + 4], m[w + 5])
     }
     c.emit(OP_PEDIT, ...operands)
+  },
+
+  offload(m, act, ids) {
+    const block = m[(act + BLOCK) >> 2]
+    for (let i = 0; i < m[block >> 2]; i++) {
+      const cmd = m[(block + 16 + i * BLOCK_KEY_LEN + CMD) >> 2]
+      ids.push(cmd === TCA_PEDIT_KEY_EX_CMD_ADD ? FLOW_ACTION_ADD : FLOW_ACTION_MANGLE)
+    }
   },
 
   dump(c, act, b) {

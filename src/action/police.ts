@@ -12,6 +12,7 @@ import { OP_POLICE } from '../memory/layout/program.ts'
 import { alloc, freeRcu, TAG_POLICE } from '../memory/pool.ts'
 import type { Args } from '../tc/args.ts'
 import { printTm } from '../tc/stats_text.ts'
+import { FLOW_ACTION_POLICE } from '../wire/flow_action_id.ts'
 import { attrLen, type Builder, getU64 } from '../wire/netlink.ts'
 import { EINVAL, ENOMEM, EOPNOTSUPP, NetlinkError } from '../wire/netlink_error.ts'
 import {
@@ -270,6 +271,10 @@ export const police: ActionKind = {
     const { m } = c.a
     const exceed = m[(act + ACT_CONTROL2) >> 2]
     c.emit(OP_POLICE, m[(act + BLOCK) >> 2], exceed, m[(act + ACT_CHAIN) >> 2], c.counter(act))
+  },
+
+  offload(_m, _act, ids) {
+    ids.push(FLOW_ACTION_POLICE)
   },
 
   dump(c, act, b) {

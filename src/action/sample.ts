@@ -4,6 +4,7 @@ import { ACT_PARAMS, TC_ACT_PIPE } from '../memory/layout/action.ts'
 import { OP_SAMPLE } from '../memory/layout/program.ts'
 import type { Args } from '../tc/args.ts'
 import { LanguageError } from '../tc/language_error.ts'
+import { FLOW_ACTION_SAMPLE } from '../wire/flow_action_id.ts'
 import { EINVAL, NetlinkError } from '../wire/netlink_error.ts'
 import {
   genAction,
@@ -107,6 +108,10 @@ export const sample: ActionKind = {
   compile(c, act) {
     const w = (act + RATE) >> 2
     c.emit(OP_SAMPLE, c.a.m[w], c.a.m[w + 1], c.a.m[w + 2], act)
+  },
+
+  offload(_m, _act, ids) {
+    ids.push(FLOW_ACTION_SAMPLE)
   },
 
   dump(c, act, b) {

@@ -4,6 +4,12 @@ import { ACT_PARAMS, TC_ACT_PIPE } from '../memory/layout/action.ts'
 import { OP_SKBEDIT } from '../memory/layout/program.ts'
 import type { Args } from '../tc/args.ts'
 import { formatClassid, parseClassid } from '../tc/handle_text.ts'
+import {
+  FLOW_ACTION_INVALID,
+  FLOW_ACTION_MARK,
+  FLOW_ACTION_PRIORITY,
+  FLOW_ACTION_PTYPE,
+} from '../wire/flow_action_id.ts'
 import { EINVAL, NetlinkError } from '../wire/netlink_error.ts'
 import {
   genAction,
@@ -174,6 +180,13 @@ export const skbedit: ActionKind = {
     const { m } = c.a
     const w = (act + FLAGS) >> 2
     c.emit(OP_SKBEDIT, m[w], m[w + 1], m[w + 2], m[w + 3], m[w + 4], m[w + 5], c.counter(act))
+  },
+
+  offload(m, act, ids) {
+    const flags = m[(act + FLAGS) >> 2]
+    if (flags === SKBEDIT_F_MARK) ids.push(FLOW_ACTION_MARK)
+    else if (flags === SKBEDIT_F_PTYPE) ids.push(FLOW_ACTION_PTYPE)
+    else ids.push(flags === SKBEDIT_F_PRIORITY ? FLOW_ACTION_PRIORITY : FLOW_ACTION_INVALID)
   },
 
   dump(c, act, b) {

@@ -31,6 +31,7 @@ import { OP_TUNNEL_SET, OP_TUNNEL_UNSET } from '../memory/layout/program.ts'
 import { alloc, freeRcu, TAG_TUN_INFO } from '../memory/pool.ts'
 import * as Refcount from '../sync/refcount.ts'
 import type { Args } from '../tc/args.ts'
+import { FLOW_ACTION_TUNNEL_DECAP, FLOW_ACTION_TUNNEL_ENCAP } from '../wire/flow_action_id.ts'
 import type { Builder } from '../wire/netlink.ts'
 import { EINVAL, NetlinkError } from '../wire/netlink_error.ts'
 import { AF_INET, AF_UNSPEC } from '../wire/rtm_route.ts'
@@ -298,6 +299,10 @@ export const tunnelKey: ActionKind = {
     c.tun = tun
     if (tun === 0) c.emit(OP_TUNNEL_UNSET)
     else if (!nextUsesIt(c, c.a.m[(act + ACT_CONTROL) >> 2])) c.emit(OP_TUNNEL_SET, tun)
+  },
+
+  offload(m, act, ids) {
+    ids.push(tunOf(m, act) === 0 ? FLOW_ACTION_TUNNEL_DECAP : FLOW_ACTION_TUNNEL_ENCAP)
   },
 
   dump(c, act, b) {

@@ -10,6 +10,14 @@ import {
 } from '../memory/layout/program.ts'
 import type { Args } from '../tc/args.ts'
 import { formatProtocol, parseProtocol } from '../tc/protocol_text.ts'
+import {
+  FLOW_ACTION_INVALID,
+  FLOW_ACTION_VLAN_MANGLE,
+  FLOW_ACTION_VLAN_POP,
+  FLOW_ACTION_VLAN_POP_ETH,
+  FLOW_ACTION_VLAN_PUSH,
+  FLOW_ACTION_VLAN_PUSH_ETH,
+} from '../wire/flow_action_id.ts'
 import { attrLen } from '../wire/netlink.ts'
 import { EINVAL, EPROTONOSUPPORT, ERANGE, NetlinkError } from '../wire/netlink_error.ts'
 import {
@@ -124,6 +132,15 @@ function parseWords(args: Args): Read {
   return r
 }
 
+/** What a driver is told, by TCA_VLAN_ACT_*. */
+const IDS: Readonly<Record<number, number>> = {
+  [TCA_VLAN_ACT_POP]: FLOW_ACTION_VLAN_POP,
+  [TCA_VLAN_ACT_PUSH]: FLOW_ACTION_VLAN_PUSH,
+  [TCA_VLAN_ACT_MODIFY]: FLOW_ACTION_VLAN_MANGLE,
+  [TCA_VLAN_ACT_POP_ETH]: FLOW_ACTION_VLAN_POP_ETH,
+  [TCA_VLAN_ACT_PUSH_ETH]: FLOW_ACTION_VLAN_PUSH_ETH,
+}
+
 export const vlan: ActionKind = {
   name: 'vlan',
   id: TCA_ID_VLAN,
@@ -221,6 +238,10 @@ export const vlan: ActionKind = {
       const w = (act + MACS) >> 2
       c.emit(OP_VLAN_PUSH_ETH, m[w], m[w + 1], m[w + 2], c.counter(act))
     }
+  },
+
+  offload(m, act, ids) {
+    ids.push(IDS[m[(act + V_ACTION) >> 2]] ?? FLOW_ACTION_INVALID)
   },
 
   dump(c, act, b) {

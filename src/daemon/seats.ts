@@ -13,6 +13,7 @@
 // answered with EIO, because nobody can tell how far it got.
 
 import { encapRecover, wakeEventLoop } from '../encap/encap.ts'
+import { flowRecover } from '../flow/recover.ts'
 import type { Arena } from '../memory/arena.ts'
 import { recoverDead } from '../memory/threads.ts'
 import { receive, requestTypes } from '../rtnl/datagram.ts'
@@ -156,6 +157,7 @@ export class Seats implements Executor {
         return
       }
       const { locks } = recoverDead(this.#o.arena, thread.self)
+      flowRecover(this.#o.arena)
       encapRecover(this.#o.arena)
       this.#o.log.error(
         { thread: seat.name, code, error: error?.stack, locks, requests: seat.asked.length },

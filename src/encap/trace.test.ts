@@ -4,19 +4,12 @@ import * as F from '../memory/layout/flow.ts'
 import { SUPER_WORKER } from '../memory/layout/super.ts'
 import { COUNTER_LAST_USED, COUNTER_SIZE, WORKER_COUNTERS } from '../memory/layout/worker.ts'
 import { NEIGH_STATE, neighLookup } from '../net/neigh.ts'
+import { FLOW_ACTION_REDIRECT, FLOW_ACTION_TUNNEL_ENCAP } from '../wire/flow_action_id.ts'
 import { NUD_DELAY, NUD_FAILED, NUD_PERMANENT, NUD_STALE } from '../wire/rtm_neigh.ts'
 import { MODE_OFFLOAD, runWork } from './encap.ts'
 import { encapList, encapText } from './show.ts'
 import * as T from './trace.ts'
-import {
-  actionString,
-  FLOW_ACTION_REDIRECT,
-  FLOW_ACTION_TUNNEL_ENCAP,
-  ipv6Text,
-  traceEvent,
-  traceJson,
-  traceText,
-} from './trace_points.ts'
+import { actionString, ipv6Text, traceEvent, traceJson, traceText } from './trace_points.ts'
 import * as W from './world.fixture.ts'
 
 const bytes = (s: string): number[] => [...W.ip(s)]

@@ -53,8 +53,8 @@ export function traceOpen(a: Arena, events = 65536): void {
   a.m[partWord] = part
 }
 
-/** Is anybody interested? The first question of every writer. */
-const isOn = (a: Arena): boolean => a.m[partWord] !== 0
+/** Is anybody interested? The first question of every writer, and of who would have to compute what to tell. */
+export const traceIsOn = (a: Arena): boolean => a.m[partWord] !== 0
 
 /** This thread's ring, made when it is first needed; 0 when there is no memory for it. */
 function ringOf(a: Arena): number {
@@ -112,17 +112,17 @@ function flower(a: Arena, id: number, flow: number, ids: ArrayLike<number>): voi
 
 /** A flow is about to be made (also when that will fail): its FLOW_COOKIE and its FLOW_ACTION_* ids. args: cookie, num, ids (bytes). */
 export const traceConfigureFlower = (a: Arena, flow: number, ids: ArrayLike<number>): void => {
-  if (isOn(a)) flower(a, TRACE_CONFIGURE_FLOWER, flow, ids)
+  if (traceIsOn(a)) flower(a, TRACE_CONFIGURE_FLOWER, flow, ids)
 }
 
 /** A flow was deleted, by the one who won the DELETED race. */
 export const traceDeleteFlower = (a: Arena, flow: number): void => {
-  if (isOn(a)) flower(a, TRACE_DELETE_FLOWER, flow, [])
+  if (traceIsOn(a)) flower(a, TRACE_DELETE_FLOWER, flow, [])
 }
 
 /** A flow's statistics were read: what they are now. args: cookie, bytes, packets, lastused (two words each). */
 export function traceStatsFlower(a: Arena, flow: number, bytes: number, packets: number, lastused: number): void {
-  if (!isOn(a)) return
+  if (!traceIsOn(a)) return
   args[0] = a.m[(flow + FLOW_COOKIE) >> 2]
   args[1] = a.m[(flow + FLOW_COOKIE_HI) >> 2]
   u64(2, bytes)
@@ -133,7 +133,7 @@ export function traceStatsFlower(a: Arena, flow: number, bytes: number, packets:
 
 /** neigh_stats looked at a next hop. args: device name, address (4 words), family, used. */
 export function traceUpdateNeighUsedValue(a: Arena, nhe: number, used: boolean): void {
-  if (!isOn(a)) return
+  if (!traceIsOn(a)) return
   nameArgs(a, 0, a.m[(nhe + NHE_DEV) >> 2])
   wordsAt(a, 4, nhe + NHE_ADDR)
   args[8] = a.m[(nhe + NHE_FAMILY) >> 2]
@@ -143,7 +143,7 @@ export function traceUpdateNeighUsedValue(a: Arena, nhe: number, used: boolean):
 
 /** neigh_update begins. args: device name, address, family, connected, MAC (two words). */
 export function traceRepNeighUpdate(a: Arena, nhe: number): void {
-  if (!isOn(a)) return
+  if (!traceIsOn(a)) return
   const { m } = a
   const n = neighLookup(a, m[(nhe + NHE_FAMILY) >> 2], nheAddress(a, nhe), m[(nhe + NHE_DEV) >> 2])
   nameArgs(a, 0, m[(nhe + NHE_DEV) >> 2])
@@ -157,7 +157,7 @@ export function traceRepNeighUpdate(a: Arena, nhe: number): void {
 
 /** A flow was switched: `why` SLOW_NONE to the fast path, else to the slow one. args: cookie, why. */
 export function traceFlowPath(a: Arena, flow: number, why: number): void {
-  if (!isOn(a)) return
+  if (!traceIsOn(a)) return
   args[0] = a.m[(flow + FLOW_COOKIE) >> 2]
   args[1] = a.m[(flow + FLOW_COOKIE_HI) >> 2]
   args[2] = why
@@ -166,7 +166,7 @@ export function traceFlowPath(a: Arena, flow: number, why: number): void {
 
 /** An entry has another reason or another header. args: name of the tunnel device, destination, family, why | header << 8 | next hop << 9, id. */
 export function traceEncapState(a: Arena, e: number): void {
-  if (!isOn(a)) return
+  if (!traceIsOn(a)) return
   const { m } = a
   const r = m[(e + ENTRY_ROUTE) >> 2]
   nameArgs(a, 0, m[(e + ENCAP_DEV) >> 2])
@@ -180,7 +180,7 @@ export function traceEncapState(a: Arena, e: number): void {
 
 /** A neighbour changed (its struct), or left the table. args: device name, address, family, state | gone << 16, MAC. */
 export function traceNeighState(a: Arena, n: number, gone: boolean): void {
-  if (!isOn(a)) return
+  if (!traceIsOn(a)) return
   const { m } = a
   nameArgs(a, 0, m[(n + NEIGH_DEV) >> 2])
   wordsAt(a, 4, n + NEIGH_ADDR)

@@ -6,63 +6,40 @@
 // A cookie prints as the number that the flow has, where the kernel prints a hashed address. For an IPv6 next hop the
 // kernel leaves the IPv4 field unwritten; here it is 0.0.0.0.
 
+import * as Id from '../wire/flow_action_id.ts'
 import { AF_INET } from '../wire/rtm_route.ts'
 import { slowName } from './slow_reason.ts'
 import * as T from './trace.ts'
 
-// enum flow_action_id of Linux 6.1, as far as the trace point has names for them.
-export const FLOW_ACTION_ACCEPT = 0
-export const FLOW_ACTION_DROP = 1
-export const FLOW_ACTION_TRAP = 2
-export const FLOW_ACTION_GOTO = 3
-export const FLOW_ACTION_REDIRECT = 4
-export const FLOW_ACTION_MIRRED = 5
-export const FLOW_ACTION_VLAN_PUSH = 8
-export const FLOW_ACTION_VLAN_POP = 9
-export const FLOW_ACTION_VLAN_MANGLE = 10
-export const FLOW_ACTION_TUNNEL_ENCAP = 11
-export const FLOW_ACTION_TUNNEL_DECAP = 12
-export const FLOW_ACTION_MANGLE = 13
-export const FLOW_ACTION_ADD = 14
-export const FLOW_ACTION_CSUM = 15
-export const FLOW_ACTION_MARK = 16
-export const FLOW_ACTION_WAKE = 19
-export const FLOW_ACTION_QUEUE = 20
-export const FLOW_ACTION_SAMPLE = 21
-export const FLOW_ACTION_POLICE = 22
-export const FLOW_ACTION_CT = 23
-/** NUM_FLOW_ACTIONS of 6.1. */
-const NUM_FLOW_ACTIONS = 35
-
 const actionNames: string[] = []
 for (const [id, name] of [
-  [FLOW_ACTION_ACCEPT, 'ACCEPT'],
-  [FLOW_ACTION_DROP, 'DROP'],
-  [FLOW_ACTION_TRAP, 'TRAP'],
-  [FLOW_ACTION_GOTO, 'GOTO'],
-  [FLOW_ACTION_REDIRECT, 'REDIRECT'],
-  [FLOW_ACTION_MIRRED, 'MIRRED'],
-  [FLOW_ACTION_VLAN_PUSH, 'VLAN_PUSH'],
-  [FLOW_ACTION_VLAN_POP, 'VLAN_POP'],
-  [FLOW_ACTION_VLAN_MANGLE, 'VLAN_MANGLE'],
-  [FLOW_ACTION_TUNNEL_ENCAP, 'TUNNEL_ENCAP'],
-  [FLOW_ACTION_TUNNEL_DECAP, 'TUNNEL_DECAP'],
-  [FLOW_ACTION_MANGLE, 'MANGLE'],
-  [FLOW_ACTION_ADD, 'ADD'],
-  [FLOW_ACTION_CSUM, 'CSUM'],
-  [FLOW_ACTION_MARK, 'MARK'],
-  [FLOW_ACTION_WAKE, 'WAKE'],
-  [FLOW_ACTION_QUEUE, 'QUEUE'],
-  [FLOW_ACTION_SAMPLE, 'SAMPLE'],
-  [FLOW_ACTION_POLICE, 'POLICE'],
-  [FLOW_ACTION_CT, 'CT'],
+  [Id.FLOW_ACTION_ACCEPT, 'ACCEPT'],
+  [Id.FLOW_ACTION_DROP, 'DROP'],
+  [Id.FLOW_ACTION_TRAP, 'TRAP'],
+  [Id.FLOW_ACTION_GOTO, 'GOTO'],
+  [Id.FLOW_ACTION_REDIRECT, 'REDIRECT'],
+  [Id.FLOW_ACTION_MIRRED, 'MIRRED'],
+  [Id.FLOW_ACTION_VLAN_PUSH, 'VLAN_PUSH'],
+  [Id.FLOW_ACTION_VLAN_POP, 'VLAN_POP'],
+  [Id.FLOW_ACTION_VLAN_MANGLE, 'VLAN_MANGLE'],
+  [Id.FLOW_ACTION_TUNNEL_ENCAP, 'TUNNEL_ENCAP'],
+  [Id.FLOW_ACTION_TUNNEL_DECAP, 'TUNNEL_DECAP'],
+  [Id.FLOW_ACTION_MANGLE, 'MANGLE'],
+  [Id.FLOW_ACTION_ADD, 'ADD'],
+  [Id.FLOW_ACTION_CSUM, 'CSUM'],
+  [Id.FLOW_ACTION_MARK, 'MARK'],
+  [Id.FLOW_ACTION_WAKE, 'WAKE'],
+  [Id.FLOW_ACTION_QUEUE, 'QUEUE'],
+  [Id.FLOW_ACTION_SAMPLE, 'SAMPLE'],
+  [Id.FLOW_ACTION_POLICE, 'POLICE'],
+  [Id.FLOW_ACTION_CT, 'CT'],
 ] as const)
   actionNames[id] = name
 
 /** parse_action: each name with a blank behind it; no actions: NULL; an id beyond the table: UNKNOWN. */
 export function actionString(ids: readonly number[]): string {
   if (ids.length === 0) return 'NULL'
-  return ids.map((id) => (id < NUM_FLOW_ACTIONS ? `${actionNames[id] ?? ''} ` : 'UNKNOWN ')).join('')
+  return ids.map((id) => (id < Id.NUM_FLOW_ACTIONS ? `${actionNames[id] ?? ''} ` : 'UNKNOWN ')).join('')
 }
 
 const bytesOf = (args: Int32Array, at: number, n: number): number[] =>

@@ -4,7 +4,18 @@
 //
 // A prio shows itself once, with handle 0 and without options, before its filters.
 
-import { CHAIN_INDEX, FLOW_HANDLE, FLOW_NACTIONS, PRIO_CHAIN, PRIO_PREF, PRIO_PROTO } from '../memory/layout/flow.ts'
+import { traceIsOn, traceStatsFlower } from '../encap/trace.ts'
+import type { Arena } from '../memory/arena.ts'
+import { counterRead } from '../memory/counters.ts'
+import {
+  CHAIN_INDEX,
+  FLOW_COUNTER,
+  FLOW_HANDLE,
+  FLOW_NACTIONS,
+  PRIO_CHAIN,
+  PRIO_PREF,
+  PRIO_PROTO,
+} from '../memory/layout/flow.ts'
 import { HNODE_HANDLE, KNODE_FLOW } from '../memory/layout/u32.ts'
 import type { Builder } from '../wire/netlink.ts'
 import { TCA_CHAIN, TCA_KIND, TCA_OPTIONS, tcmsg } from '../wire/tcm.ts'
@@ -42,6 +53,7 @@ export function fillFilter(c: FlowContext, b: Builder, r: Reply, prio: number, f
   const kind = classifierOf(m, prio)
   fillHead(c, b, r, prio, flow === 0 ? 0 : m[(flow + FLOW_HANDLE) >> 2])
   if (flow === 0 || !kind.shows(m, flow)) return
+  if (traceIsOn(c.a)) traceStats(c.a, flow)
   const options = b.nest(TCA_OPTIONS)
   kind.put(c, b, flow, terse, prio)
   const n = m[(flow + FLOW_NACTIONS) >> 2]
@@ -52,6 +64,12 @@ export function fillFilter(c: FlowContext, b: Builder, r: Reply, prio: number, f
   }
   kind.putTail?.(c, b, flow)
   b.nestEnd(options)
+}
+
+/** Who shows a filter reads its counter, as the kernel asks the driver then. */
+function traceStats(a: Arena, flow: number): void {
+  const { bytes, packets, lastUsed } = counterRead(a, a.m[(flow + FLOW_COUNTER) >> 2])
+  traceStatsFlower(a, flow, bytes, packets, lastUsed)
 }
 
 /** Begins `b` anew with the message of a table or a node of u32; the caller ends it. Under rtnl. */

@@ -47,6 +47,7 @@ import { alloc, free, freeRcu, MemoryError, TAG_FLOW, TAG_KEY, TAG_LIST } from '
 import { and, load, or } from '../sync/atomic.ts'
 import { complete } from '../sync/completion.ts'
 import { publish } from '../sync/rcu.ts'
+import { FLOW_ACTION_INVALID } from '../wire/flow_action_id.ts'
 import { EAGAIN, NetlinkError } from '../wire/netlink_error.ts'
 import { addUser, removeUserLocked } from './action_stats.ts'
 import { dropActionLocked, freeAction, kindOf, lockKind, putAction, unlockKind } from './action_table.ts'
@@ -59,6 +60,18 @@ const INLINE_ACTIONS = 4
 /** Address of the flow's i-th action. */
 export const actionOf = (m: Int32Array, flow: number, i: number): number =>
   m[(m[(flow + FLOW_ACTION_PTR) >> 2] >> 2) + i]
+
+/** What a driver would be told that the flow's actions are: FLOW_ACTION_*, in order. */
+export function actionIds(m: Int32Array, flow: number): number[] {
+  const ids: number[] = []
+  for (let i = 0; i < m[(flow + FLOW_NACTIONS) >> 2]; i++) {
+    const act = actionOf(m, flow, i)
+    const kind = kindOf(m, act)
+    if (kind.offload === undefined) ids.push(FLOW_ACTION_INVALID)
+    else kind.offload(m, act, ids)
+  }
+  return ids
+}
 
 const items: EncapItem[] = []
 

@@ -4,6 +4,7 @@
 // written by then. leave is the opposite. The chain's lock is needed besides only when a mask comes or goes: it is taken
 // first (lock order), so join looks without it, and, when there is no such mask, begins anew with it.
 
+import { traceConfigureFlower, traceDeleteFlower, traceIsOn } from '../encap/trace.ts'
 import type { Arena } from '../memory/arena.ts'
 import {
   FLOW_F_DELETED,
@@ -23,7 +24,7 @@ import {
 import { and, load, or } from '../sync/atomic.ts'
 import * as Refcount from '../sync/refcount.ts'
 import { EEXIST, EINVAL, ENOSPC, NetlinkError } from '../wire/netlink_error.ts'
-import { isStale } from './flow.ts'
+import { actionIds, isStale } from './flow.ts'
 import { idrAlloc, idrFind, idrInsert, idrNext, idrRemove, idrReplace } from './idr.ts'
 import { addMaskLocked, findMaskLocked, removeMaskLocked } from './mask.ts'
 import { tableFind, tableInsert, tableInsertBefore, tableRemove, tableReplace } from './mask_table.ts'
@@ -94,8 +95,10 @@ function tryJoin(
   }
 }
 
-/** The last look before a flow joins: false when it must not. */
-function offload(m: Int32Array, flow: number): boolean {
+/** The last look before a flow joins: false when it must not. Where a driver would be told of it. */
+function offload(a: Arena, flow: number): boolean {
+  const { m } = a
+  if (traceIsOn(a)) traceConfigureFlower(a, flow, actionIds(m, flow))
   or(m, (flow + FLOW_FLAGS) >> 2, FLOW_F_OFFLOADED)
   if (!isStale(m, flow)) return true
   and(m, (flow + FLOW_FLAGS) >> 2, ~FLOW_F_OFFLOADED)
@@ -105,7 +108,7 @@ function offload(m: Int32Array, flow: number): boolean {
 function add(a: Arena, prio: number, mask: number, flow: number, handle: number): Joined {
   const { m } = a
   if (tableFind(m, mask, flow) !== 0) throw new NetlinkError(EEXIST)
-  if (!offload(m, flow)) return STALE
+  if (!offload(a, flow)) return STALE
   if (handle !== 0) {
     if (!idrInsert(a, handlesOf(prio), handle, flow)) {
       and(m, (flow + FLOW_FLAGS) >> 2, ~FLOW_F_OFFLOADED)
@@ -132,7 +135,7 @@ function add(a: Arena, prio: number, mask: number, flow: number, handle: number)
 function replace(a: Arena, prio: number, mask: number, flow: number, old: number): Joined {
   const { m } = a
   if ((load(m, (old + FLOW_FLAGS) >> 2) & FLOW_F_OFFLOADED) === 0) return AGAIN // deleted, or not in yet
-  if (!offload(m, flow)) return STALE
+  if (!offload(a, flow)) return STALE
   const same = tableFind(m, mask, flow)
   m[(flow + FLOW_HANDLE) >> 2] = m[(old + FLOW_HANDLE) >> 2]
   if (same === old) tableReplace(m, mask, old, flow)
@@ -142,11 +145,13 @@ function replace(a: Arena, prio: number, mask: number, flow: number, old: number
     tableRemove(a, mask, old)
   }
   idrReplace(m, handlesOf(prio), m[(old + FLOW_HANDLE) >> 2] >>> 0, flow)
-  markGone(m, old)
+  markGone(a, old)
   return DONE
 }
 
-function markGone(m: Int32Array, flow: number): void {
+function markGone(a: Arena, flow: number): void {
+  const { m } = a
+  traceDeleteFlower(a, flow)
   or(m, (flow + FLOW_FLAGS) >> 2, FLOW_F_DELETED)
   and(m, (flow + FLOW_FLAGS) >> 2, ~FLOW_F_OFFLOADED)
 }
@@ -163,12 +168,12 @@ export function joinNode(a: Arena, prio: number, flow: number, handle: number, o
     m[(flow + FLOW_MASK) >> 2] = m[(prio + PRIO_FIRST_MASK) >> 2]
     m[(flow + FLOW_PRIO) >> 2] = prio
     m[(flow + FLOW_HANDLE) >> 2] = handle
-    if (!offload(m, flow)) return STALE
+    if (!offload(a, flow)) return STALE
     if (old === 0) {
       idrInsert(a, handlesOf(prio), handle, flow)
       m[(prio + PRIO_NFLOWS) >> 2]++
     } else {
-      markGone(m, old)
+      markGone(a, old)
       idrReplace(m, handlesOf(prio), handle, flow)
     }
     return DONE
@@ -198,6 +203,7 @@ export function leave(a: Arena, flow: number, left: { flows: number }): boolean 
   const mine = (or(m, (flow + FLOW_FLAGS) >> 2, FLOW_F_DELETED) & FLOW_F_DELETED) === 0
   let empty = false
   if (mine) {
+    traceDeleteFlower(a, flow)
     and(m, (flow + FLOW_FLAGS) >> 2, ~FLOW_F_OFFLOADED)
     idrRemove(a, handlesOf(prio), m[(flow + FLOW_HANDLE) >> 2] >>> 0)
     if (!isDeleted(m, prio) && (m[(mask + MASK_FLAGS) >> 2] & MASK_U32) === 0) {
@@ -241,7 +247,7 @@ export function leaveAll(a: Arena, prio: number, gone: (flow: number) => void): 
       const handle = idrNext(m, handlesOf(prio), 0)
       if (handle < 0 || batch.length === BATCH) break
       const flow = idrRemove(a, handlesOf(prio), handle)
-      markGone(m, flow)
+      markGone(a, flow)
       m[(prio + PRIO_NFLOWS) >> 2]--
       batch.push(flow)
     }

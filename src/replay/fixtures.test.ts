@@ -124,6 +124,29 @@ test('events have the moment at which they happened', async () => {
   expect(neighbours.map((e) => e.time / 1e6)).toEqual([0, 450, 450, 750, 1100])
 })
 
+test('every switch of path is in the events, with the trace points of the flow', async () => {
+  const events = join(out, 'events.txt')
+  await replay(loadScenario(join(root, 'neigh-goes-and-comes')), { events })
+  const lines = readFileSync(events, 'utf8')
+    .trim()
+    .split('\n')
+    .filter((l) => !/neigh_state|update_neigh_used_value/.test(l))
+  expect(lines).toEqual([
+    '0.000000000: encap_state: encap=1 netdev: vxlan0 dst: 10.0.1.2 header=1 why=none',
+    '0.000000000: mlx5e_configure_flower: cookie=0000000000100000 actions= TUNNEL_ENCAP REDIRECT ',
+    '0.450000000: mlx5e_rep_neigh_update: netdev: p1 MAC: 00:00:00:00:00:00 IPv4: 10.0.1.2 IPv6: ::ffff:10.0.1.2 neigh_connected=0',
+    '0.450000000: flow_path: cookie=0000000000100000 path=slow why=neigh_none',
+    '0.450000000: encap_state: encap=1 netdev: vxlan0 dst: 10.0.1.2 header=0 why=neigh_none',
+    '0.750000000: mlx5e_rep_neigh_update: netdev: p1 MAC: 02:11:00:00:01:02 IPv4: 10.0.1.2 IPv6: ::ffff:10.0.1.2 neigh_connected=1',
+    '0.750000000: flow_path: cookie=0000000000100000 path=fast why=none',
+    '0.750000000: encap_state: encap=1 netdev: vxlan0 dst: 10.0.1.2 header=1 why=none',
+    '1.100000000: mlx5e_rep_neigh_update: netdev: p1 MAC: 02:11:00:00:01:ff IPv4: 10.0.1.2 IPv6: ::ffff:10.0.1.2 neigh_connected=1',
+    '1.100000000: encap_state: encap=1 netdev: vxlan0 dst: 10.0.1.2 header=1 why=none',
+    '1.550000000: mlx5e_stats_flower: cookie=0000000000100000 bytes=582 packets=16 lastused=1201',
+    '2.560000000: mlx5e_stats_flower: cookie=0000000000100000 bytes=730 packets=20 lastused=1601',
+  ])
+})
+
 test('a neighbour that goes and comes: packets wait, then follow it', async () => {
   const { log, summary } = await run('neigh-goes-and-comes')
   expect(summary.packets).toMatchObject({ in: 20, dropped: 0 })
