@@ -57,6 +57,8 @@ interface Exports {
   dissect(pkt: number, groups: number): number
   receive(pkt: number, dev: number): void
   receiveBurst(list: number, n: number): number
+  takeBurst(list: number, address: number, length: number, time: number, n: number, dev: number): number
+  record(records: number, unit: number): number
   pump(
     table: number,
     stride: number,
@@ -198,6 +200,23 @@ export class Datapath {
    */
   receiveBurst(list: number, n: number): number {
     return this.chip.receiveBurst(list, n)
+  }
+
+  /**
+   * Puts n frames that lie in the arena into slots with fresh metadata, and the slots' addresses at `list`. `address`,
+   * `length` (u32) and `time` (f64, nanoseconds) are addresses of rows. Returns how many got a slot; the others end by name.
+   */
+  takeBurst(list: number, address: number, length: number, time: number, n: number, dev: number): number {
+    return this.chip.takeBurst(list, address, length, time, n, dev)
+  }
+
+  /**
+   * Writes the outputs at the head of the emission list into their ports' records (memory/layout/record.ts), with the
+   * time of arrival in units of `unit` nanoseconds, and releases them. Returns how many: it stops at what is no output, or
+   * has no room.
+   */
+  record(records: number, unit: number): number {
+    return this.chip.record(records, unit)
   }
 
   /**

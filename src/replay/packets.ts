@@ -4,6 +4,7 @@
 // before the next packet of every other; with one capture, that is a whole batch. Each packet's virtual time is its
 // distance from the first packet of all, but never less than the quiet time after the one before. Captures put together
 // from others have pauses of years; where nothing waits for a moment, a pause counts as `longest` at most.
+import { type Arena, reserve } from '../memory/arena.ts'
 import { BATCH, type Capture } from '../port/capture/capture.ts'
 
 interface Source {
@@ -18,12 +19,36 @@ interface Source {
   shift: number
 }
 
+/** Room for the description of a run, BATCH packets each. */
+export interface Rows {
+  readonly address: Int32Array
+  readonly length: Int32Array
+  readonly time: Float64Array
+}
+
+const makeRows = (): Rows => ({
+  address: new Int32Array(BATCH),
+  length: new Int32Array(BATCH),
+  time: new Float64Array(BATCH),
+})
+
+/** Rows that lie in the arena, so that the datapath reads them. */
+export function arenaRows(a: Arena): Rows {
+  const at = reserve(a, BATCH * 16)
+  const { buffer } = a.memory
+  return {
+    address: new Int32Array(buffer, at, BATCH),
+    length: new Int32Array(buffer, at + BATCH * 4, BATCH),
+    time: new Float64Array(buffer, at + BATCH * 8, BATCH),
+  }
+}
+
 export class Packets {
   /** Packets of the run: port, and for each its address, length and virtual time. */
   port = 0
-  readonly address = new Int32Array(BATCH)
-  readonly length = new Int32Array(BATCH)
-  readonly time = new Float64Array(BATCH)
+  readonly address: Int32Array
+  readonly length: Int32Array
+  readonly time: Float64Array
   readonly #sources: Source[]
   readonly #start: number
   readonly #quiet: number
@@ -38,7 +63,11 @@ export class Packets {
     start: number,
     quiet: number,
     longest = Number.POSITIVE_INFINITY,
+    { address, length, time }: Rows = makeRows(),
   ) {
+    this.address = address
+    this.length = length
+    this.time = time
     this.#start = start
     this.#quiet = quiet
     this.#longest = longest

@@ -17,7 +17,7 @@ import { check, execute } from './execute.ts'
 import { allFilters } from './filters.ts'
 import { type LogEntry, logText } from './log.ts'
 import { type Outputs, openOutputs } from './outputs.ts'
-import { Packets } from './packets.ts'
+import { arenaRows, Packets } from './packets.ts'
 import { largestMtu, type Scenario, type Step } from './scenario.ts'
 import { ScenarioError } from './scenario_error.ts'
 import { Schedule } from './schedule.ts'
@@ -114,14 +114,20 @@ export async function replay(scenario: Scenario, options: ReplayOptions = {}): P
       traffic.outPackets[port]++
       traffic.outBytes[port] += length
       if (write !== undefined) write(port, address, length, time)
-    })
+    }, outputs?.recorder)
     const first = scenario.steps.filter((s) => s.moment === null)
     await runSteps(run, first, workers)
     const start = scenario.startMs * 1e6
     const timed = scenario.steps.some((s) => s.moment !== null && s.moment.kind !== 'packet')
     const longest = timed ? Number.POSITIVE_INFINITY : LONGEST_PAUSE
-    await drive(run, new Packets(sources, start, scenario.quietMs * 1e6, longest), captures, start)
+    const packets = new Packets(sources, start, scenario.quietMs * 1e6, longest, arenaRows(sw.arena))
+    await drive(run, packets, captures, start)
     await runSteps(run, scenario.after, workers)
+    scenario.ports.forEach((_, port) => {
+      const by = outputs?.recorded(port)
+      traffic.outPackets[port] += by?.packets ?? 0
+      traffic.outBytes[port] += by?.bytes ?? 0
+    })
     const result: ReplayResult = {
       summary: summarize(
         sw,

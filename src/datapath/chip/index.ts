@@ -19,6 +19,7 @@ import { clearMeta, clone, loadFrame } from './packet.ts'
 import { packetReceive as ringReceive, packetStep as ringStep, packetVectors as vectors, putTag as tag } from './packet_ring.ts'
 import { complete } from './partial_checksum.ts'
 import { pumpedOther, pumpedOut, pumpFrames } from './pump.ts'
+import { recordOutputs, takeFrames } from './record.ts'
 import { pushHeader, seedId } from './push_header.ts'
 import { alloc as take, attach, begin, drop as end, release as give, scratch, worker } from './state.ts'
 import { xdpFill as fillRing, xdpReap as reapRing, xdpReceive as xskReceive, xdpSend as xskSend } from './xdp_ring.ts'
@@ -75,6 +76,16 @@ export function receive(pkt: usize, dev: usize): void {
 export function receiveBurst(list: usize, n: i32): i32 {
   begin(0)
   return receiveAll(list, n)
+}
+
+/** Puts n frames of the arena into slots: rows of addresses, lengths, times. Returns how many stand in the list. */
+export function takeBurst(list: usize, address: usize, length: usize, time: usize, n: u32, dev: usize): u32 {
+  return takeFrames(list, address, length, time, n, dev)
+}
+
+/** Records the outputs at the head of the emission list. Returns how many. */
+export function record(records: usize, unit: u32): u32 {
+  return recordOutputs(records, unit)
 }
 
 /** Runs frames of a table through the whole pipeline, for measuring. Returns how many. */
