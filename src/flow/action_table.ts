@@ -32,7 +32,8 @@ const KIND_LOCK = 0
 /** Root for flow/idr.ts. */
 const KIND_ROOT = 4
 const KIND_SIZE = 64
-const KINDS = 32
+/** Kinds that there may be: TCA_ID_* modulo this. */
+export const KINDS = 32
 
 /** Bytes of a cookie's block: its length, then up to 16. */
 export const COOKIE_SIZE = 17

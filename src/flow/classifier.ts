@@ -37,6 +37,7 @@ import * as Matchall from '../wire/tca_matchall.ts'
 import { TCA_U32_ACT } from '../wire/tca_u32.ts'
 import { isString } from './action_message.ts'
 import type { FlowContext } from './context.ts'
+import { readExactKey } from './exact_key.ts'
 import { fw } from './fw.ts'
 import { clearScratch, type MatchScratch, matchScratch, pack } from './match_scratch.ts'
 import { putU32, putU32Tail } from './u32_message.ts'
@@ -85,6 +86,17 @@ export interface Classifier {
 const always = (): boolean => true
 
 const options: Options = { flags: 0, classid: 0, act: 0 }
+const beside = new Int32Array(Flower.TCA_FLOWER_FLAGS + 1)
+
+/** What stands beside the key, when the key comes from elsewhere. */
+function besideKey(d: DataView, o: number, end: number, extra: KeyExtra): void {
+  parseAttrs(d, o, end, beside, Flower.TCA_FLOWER_FLAGS)
+  const u32 = (type: number): number => (beside[type] === 0 ? 0 : d.getUint32(beside[type], true))
+  extra.flags = u32(Flower.TCA_FLOWER_FLAGS)
+  extra.classid = u32(Flower.TCA_FLOWER_CLASSID)
+  extra.act = beside[Flower.TCA_FLOWER_ACT]
+}
+
 const shown = matchScratch()
 
 export const flower: Classifier = {
@@ -98,9 +110,12 @@ export const flower: Classifier = {
   parse(c, d, o, end, s) {
     if (o === 0) throw new NetlinkError(EINVAL)
     const extra = extraOf(c)
-    flowKey(d, o, end, s.key, s.mask, extra)
-    s.rangeSrc = extra.srcPortMax === 0 ? 0 : extra.srcPortMin | (extra.srcPortMax << 16)
-    s.rangeDst = extra.dstPortMax === 0 ? 0 : extra.dstPortMin | (extra.dstPortMax << 16)
+    if (readExactKey(s)) besideKey(d, o, end, extra)
+    else {
+      flowKey(d, o, end, s.key, s.mask, extra)
+      s.rangeSrc = extra.srcPortMax === 0 ? 0 : extra.srcPortMin | (extra.srcPortMax << 16)
+      s.rangeDst = extra.dstPortMax === 0 ? 0 : extra.dstPortMin | (extra.dstPortMax << 16)
+    }
     s.maskFlags = (s.rangeSrc === 0 ? 0 : MASK_RANGE_SRC) | (s.rangeDst === 0 ? 0 : MASK_RANGE_DST)
     pack(s)
     options.flags = extra.flags

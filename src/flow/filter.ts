@@ -16,6 +16,7 @@ import { chainEvents } from './chain_message.ts'
 import { classifierAt, classifierOf, flower, isU32 } from './classifier.ts'
 import { ACTIONS_MAX } from './compile.ts'
 import { bumpGeneration, type FlowContext } from './context.ts'
+import { isRestoring } from './exact_key.ts'
 import { fillFilter, fillU32 } from './filter_message.ts'
 import { failFlow, finishFlow, makeFlow, putFlow } from './flow.ts'
 import { AGAIN, DONE, type Joined, join, takeFlow } from './flow_table.ts'
@@ -117,7 +118,8 @@ function changeU32(
   reply?: (m: Uint8Array) => void,
 ): boolean {
   try {
-    if (made) initPrio(c.a, prio)
+    if (made) initPrio(c.a, prio, isRestoring() ? r.handle : 0)
+    if (made && isRestoring()) return true // the message of a snapshot was the root table's
     checkKind(c, r.d, prio)
     const there = u32Get(c, prio, r.handle)
     const found = there.hnode !== 0 || there.knode !== 0

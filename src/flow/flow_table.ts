@@ -24,6 +24,7 @@ import {
 import { and, load, or } from '../sync/atomic.ts'
 import * as Refcount from '../sync/refcount.ts'
 import { EEXIST, EINVAL, ENOSPC, NetlinkError } from '../wire/netlink_error.ts'
+import { isRestoring } from './exact_key.ts'
 import { actionIds, isStale } from './flow.ts'
 import { idrAlloc, idrFind, idrInsert, idrNext, idrRemove, idrReplace } from './idr.ts'
 import { addMaskLocked, findMaskLocked, removeMaskLocked } from './mask.ts'
@@ -107,7 +108,7 @@ function offload(a: Arena, flow: number): boolean {
 
 function add(a: Arena, prio: number, mask: number, flow: number, handle: number): Joined {
   const { m } = a
-  if (tableFind(m, mask, flow) !== 0) throw new NetlinkError(EEXIST)
+  if (!isRestoring() && tableFind(m, mask, flow) !== 0) throw new NetlinkError(EEXIST)
   if (!offload(a, flow)) return STALE
   if (handle !== 0) {
     if (!idrInsert(a, handlesOf(prio), handle, flow)) {

@@ -180,3 +180,15 @@ export function tableInsertBefore(a: Arena, mask: number, other: number, flow: n
   tableInsert(a, mask, other) // twice for a moment, behind itself
   tableReplace(a.m, mask, other, flow)
 }
+
+/** The flows of a mask in the order in which packets meet those with an equal key. The prio's flows stay as they are meanwhile. */
+export function* tableFlows(m: Int32Array, mask: number): Generator<number, void> {
+  const table = m[(mask + MASK_TABLE) >> 2]
+  const last = m[(table + TABLE_MASK) >> 2]
+  let from = 0
+  while (m[cell(table, from) + FLOW_WORD] !== CELL_FREE) from++ // behind a free cell begins a run: order is kept
+  for (let n = 0; n <= last; n++) {
+    const flow = m[cell(table, (from + n) & last) + FLOW_WORD]
+    if (flow !== CELL_FREE && flow !== CELL_DEAD) yield flow
+  }
+}

@@ -103,8 +103,8 @@ export function freeHnode(a: Arena, hnode: number): void {
   freeRcu(a, hnode, hnodeSize(m[(hnode + U.HNODE_DIVISOR) >> 2] + 1), TAG_TABLE)
 }
 
-/** The root table of a new prio (u32_init). */
-export function initPrio(a: Arena, prio: number): void {
+/** The root table of a new prio (u32_init); `handle`: the one that it had, 0 for the next. */
+export function initPrio(a: Arena, prio: number, handle = 0): void {
   assertHeld(RTNL)
   const { m } = a
   const at = linkToCommon(a, qdiscOf(m, prio))
@@ -117,7 +117,7 @@ export function initPrio(a: Arena, prio: number): void {
   }
   try {
     addMask(a, prio)
-    const root = makeHnode(a, prio, made ? FIRST_ROOT : 0, 1, 0, true)
+    const root = makeHnode(a, prio, handle || (made ? FIRST_ROOT : 0), 1, 0, true)
     m[(common + U.COMMON_REFCNT) >> 2]++
     m[(prio + PRIO_ROOT) >> 2] = root
   } catch (e) {
@@ -148,14 +148,18 @@ function addMask(a: Arena, prio: number): void {
 
 const nothing = matchScratch()
 
-/** The prio's tables, newest first. */
-export function hnodesOf(a: Arena, prio: number): number[] {
+/** All tables of the prio's qdisc, newest first. */
+export function tablesBeside(a: Arena, prio: number): number[] {
   const { m } = a
   const out: number[] = []
-  for (let hnode = m[(commonOf(a, prio) + U.COMMON_TABLES) >> 2]; hnode !== 0; hnode = m[(hnode + U.HNODE_NEXT) >> 2]) {
-    if (m[(hnode + U.HNODE_PRIO) >> 2] === prio) out.push(hnode)
-  }
+  for (let hnode = m[(commonOf(a, prio) + U.COMMON_TABLES) >> 2]; hnode !== 0; hnode = m[(hnode + U.HNODE_NEXT) >> 2])
+    out.push(hnode)
   return out
+}
+
+/** The prio's tables, newest first. */
+export function hnodesOf(a: Arena, prio: number): number[] {
+  return tablesBeside(a, prio).filter((hnode) => a.m[(hnode + U.HNODE_PRIO) >> 2] === prio)
 }
 
 /** The end of a prio whose flows have left it: its nodes and tables go (u32_destroy). */

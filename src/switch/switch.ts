@@ -107,6 +107,11 @@ export class Switch {
     return this.#now
   }
 
+  /** This thread's control of the tables. */
+  get control(): Control {
+    return this.#control
+  }
+
   /** Device names, as a command line needs them. */
   readonly devices = {
     indexOf: (name: string): number => {

@@ -1,6 +1,7 @@
 // Lock order, outermost first. A thread may take a lock only when its class ranks below every lock it holds, and never
 // two of one class. This table is the documentation; mutex.ts enforces it on every run, debug or not.
 //
+//   journal                 changes are written down and made one after the other (a daemon that keeps a journal)
 //   rtnl                    links, addresses, routes, qdiscs: one request at a time
 //     block                 a block's list of chains
 //       chain               a chain's prios and its list of masks
@@ -27,6 +28,7 @@ export interface LockClass {
 }
 
 const names = [
+  'journal',
   'rtnl',
   'block',
   'chain',
@@ -50,6 +52,7 @@ export const lockClasses: readonly LockClass[] = names.map((name, rank) => ({ na
 
 const named = (name: (typeof names)[number]): LockClass => lockClasses[names.indexOf(name)]
 
+export const JOURNAL = named('journal')
 export const RTNL = named('rtnl')
 export const BLOCK = named('block')
 export const CHAIN = named('chain')

@@ -37,7 +37,7 @@ export const SUPER_THREADS = 72
 export const SUPER_THREAD_COUNT = 76
 /** Large packet slots (layout/conntrack.ts) begin here, behind all others; 0: there are none. @constant */
 export const SUPER_LARGE = 80
-/** Lock words of the locks of which there is one: 16 words from here, see sync/lock_order.ts. */
+/** Lock words of the locks of which there is one: 16 words from here (rtnl, journal), see sync/lock_order.ts. */
 export const SUPER_LOCKS = 128
 /** Address of the state of each part that keeps some: 32 words, see SUPER_PART_*. */
 export const SUPER_PARTS = 256
@@ -51,4 +51,5 @@ export const SUPER_PART_TRACE = 24
 export const SUPER_PART_WORKQUEUE = 28
 export const SUPER_PART_CT = 32
 export const SUPER_PART_THREADS = 36
+export const SUPER_PART_JOURNAL = 40
 export const SUPER_SIZE = 4096
