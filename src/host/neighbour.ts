@@ -34,7 +34,7 @@ import { neighGet, neighUse, UCAST_PROBES } from '../net/neigh_update.ts'
 import { isEthernet, netdevFlags, netdevIsUp, netdevMac } from '../net/netdev.ts'
 import { load, store } from '../sync/atomic.ts'
 import * as Eth from '../wire/ethernet.ts'
-import { RTM_DELNEIGH } from '../wire/rtm_neigh.ts'
+import { NUD_FAILED, RTM_DELNEIGH } from '../wire/rtm_neigh.ts'
 import { AF_INET, AF_INET6 } from '../wire/rtm_route.ts'
 import { arpSolicit } from './arp.ts'
 import { loopback } from './loopback.ts'
@@ -102,6 +102,7 @@ function settleHeld(h: HostState, n: number): void {
   const held = h.held.get(n)
   if (held === undefined) return
   const s = neighSnapshot(h.a, n)
+  if (s.state === NUD_FAILED) giveUp(h, n)
   if (!s.valid) return
   h.held.delete(n)
   for (const frame of held.frames) {

@@ -33,6 +33,8 @@ export const NEIGH_GC_ENTRIES = 16
 export const NEIGH_TIMERS_CHANGED = 8
 /** Bumped with every change. @atomic */
 export const NEIGH_GENERATION = 12
+/** Bumped with every neighbour that the kernel shall be asked for. @atomic */
+export const NEIGH_ASKS = 24
 const TABLE_BUCKETS = 64
 const BUCKETS = 65536
 
@@ -68,6 +70,8 @@ export const NEIGH_PROTOCOL = 76
 export const NEIGH_DEAD = 80
 /** On the list that garbage collection looks at. @under neighbour */
 export const NEIGH_ON_GC_LIST = 84
+/** 1: the kernel whose neighbour this is shall be asked for it (NETDEV_F_KERNEL). @atomic */
+export const NEIGH_ASKED = 88
 export const NEIGH_SIZE = 128
 
 /** A picture of a neighbour, consistent in itself. */

@@ -13,7 +13,7 @@
 
 import type { Arena } from '../memory/arena.ts'
 import { IFF_LOOPBACK, IFF_NOARP, IFF_POINTOPOINT } from '../memory/layout/netdev.ts'
-import { store } from '../sync/atomic.ts'
+import { add, load, store } from '../sync/atomic.ts'
 import { EINVAL, EPERM, NetlinkError } from '../wire/netlink_error.ts'
 import {
   NTF_EXT_LEARNED,
@@ -33,6 +33,8 @@ import { AF_INET, RTN_BROADCAST, RTN_MULTICAST } from '../wire/rtm_route.ts'
 import {
   lockNeighbours,
   NEIGH_ARMED,
+  NEIGH_ASKED,
+  NEIGH_ASKS,
   NEIGH_CONFIRMED,
   NEIGH_DEAD,
   NEIGH_DEV,
@@ -60,7 +62,7 @@ import {
   writeBegin,
   writeEnd,
 } from './neigh.ts'
-import { isEthernet, netdevFlags, netdevMac } from './netdev.ts'
+import { isEthernet, isKernels, netdevFlags, netdevMac } from './netdev.ts'
 import { addressType } from './route.ts'
 
 // The kernel's defaults (net/ipv4/neigh/default/*), milliseconds. The kernel draws the reachable time anew between half
@@ -214,6 +216,8 @@ export function neighUpdate(
   flags: number,
   now: number,
 ): number {
+  // What is heard on the wire the kernel hears too, and tells.
+  if (isKernels(a, a.m[(n + NEIGH_DEV) >> 2])) return 0
   lockNeighbours(a)
   const r = updateLocked(a, n, mac, next, flags, now | 0)
   unlockNeighbours(a)
@@ -341,6 +345,7 @@ export function neighUse(a: Arena, n: number, now: number): number {
   const m = a.m
   const state = m[(n + NEIGH_STATE) >> 2]
   if (state & NUD_CONNECTED) return state
+  if (isKernels(a, m[(n + NEIGH_DEV) >> 2])) return askKernel(a, n, state, now)
   lockNeighbours(a)
   const old = m[(n + NEIGH_STATE) >> 2]
   let next = old
@@ -359,6 +364,51 @@ export function neighUse(a: Arena, n: number, now: number): number {
   }
   unlockNeighbours(a)
   return next
+}
+
+/** Milliseconds between two questions for one neighbour: the kernel goes on by itself meanwhile. */
+const ASK_INTERVAL = 1000
+
+/** The kernel resolves: it is asked by whoever mirrors it. Gives back the state, which is the kernel's. */
+function askKernel(a: Arena, n: number, state: number, now: number): number {
+  const { m } = a
+  const since = ((now | 0) - m[(n + NEIGH_USED) >> 2]) | 0
+  if (load(m, (n + NEIGH_ASKED) >> 2) !== 0 || (m[(n + NEIGH_PROBES) >> 2] !== 0 && since < ASK_INTERVAL)) return state
+  lockNeighbours(a)
+  setTime(a, n, NEIGH_USED, now)
+  m[(n + NEIGH_PROBES) >> 2] = 1
+  unlockNeighbours(a)
+  store(m, (n + NEIGH_ASKED) >> 2, 1)
+  add(m, (neighTable(a) + NEIGH_ASKS) >> 2, 1)
+  return state
+}
+
+/** What a kernel says of a neighbour on a device of its own: taken as it is, no timer runs here. `mac` null: none. */
+export function neighMirror(
+  a: Arena,
+  n: number,
+  mac: Uint8Array | null,
+  state: number,
+  flags: number,
+  now: number,
+): void {
+  const { m } = a
+  lockNeighbours(a)
+  const same = mac === null || sameMac(a, n, mac)
+  const changed = m[(n + NEIGH_STATE) >> 2] !== state || !same
+  if (changed && !m[(n + NEIGH_DEAD) >> 2]) {
+    writeBegin(a, n)
+    store(m, (n + NEIGH_STATE) >> 2, state)
+    if (mac !== null && !same) setMac(a, n, mac)
+    store(m, (n + NEIGH_FLAGS) >> 2, flags)
+    store(m, (n + NEIGH_UPDATED) >> 2, now | 0)
+    if (state & NUD_CONNECTED) store(m, (n + NEIGH_CONFIRMED) >> 2, now | 0)
+    writeEnd(a, n)
+    m[(n + NEIGH_PROBES) >> 2] = 0
+    setTimerLocked(a, n, 0, false)
+  }
+  unlockNeighbours(a)
+  if (changed) neighNotify(a, RTM_NEWNEIGH, n)
 }
 
 /** Something proved that it answers (neigh_confirm, dst_confirm). */

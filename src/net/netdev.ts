@@ -20,6 +20,7 @@ import {
   IFF_POINTOPOINT,
   IFF_UP,
   NETDEV_EGRESS,
+  NETDEV_F_KERNEL,
   NETDEV_F_L3,
   NETDEV_FEATURES,
   NETDEV_FLAGS,
@@ -46,7 +47,7 @@ import {
 } from '../memory/layout/netdev.ts'
 import { SUPER_GENERATION, SUPER_NETDEVS, SUPER_UDP_PORTS } from '../memory/layout/super.ts'
 import { add, load, store } from '../sync/atomic.ts'
-import { EEXIST, EINVAL, EMFILE, NetlinkError } from '../wire/netlink_error.ts'
+import { EEXIST, EINVAL, EMFILE, EOPNOTSUPP, NetlinkError } from '../wire/netlink_error.ts'
 
 export const IFNAMSIZ = 16
 
@@ -249,6 +250,15 @@ export const isEthernet = (a: Arena, dev: number): boolean => (a.m[(dev + NETDEV
 /** The device speaks ARP and ND. */
 export const speaksArp = (a: Arena, dev: number): boolean =>
   (a.m[(dev + NETDEV_FLAGS) >> 2] & (IFF_NOARP | IFF_LOOPBACK)) === 0
+
+/** The kernel's, mirrored: nobody else changes its state, addresses, routes and neighbours. */
+export const isKernels = (a: Arena, dev: number): boolean => (a.m[(dev + NETDEV_FEATURES) >> 2] & NETDEV_F_KERNEL) !== 0
+
+/** Refuses a change of ours to a device that a kernel's is mirrored in. */
+export function refuseKernels(a: Arena, dev: number): void {
+  if (dev !== 0 && isKernels(a, dev))
+    throw new NetlinkError(EOPNOTSUPP, `${netdevName(a, dev)} is the kernel's device: change it there`)
+}
 
 export const isPort = (a: Arena, dev: number): boolean => a.m[(dev + NETDEV_KIND) >> 2] === NETDEV_KIND_PORT
 

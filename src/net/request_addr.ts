@@ -19,7 +19,7 @@ import { AF_INET, AF_INET6, AF_UNSPEC } from '../wire/rtm_route.ts'
 import { addrFind, type NewAddr, nextAddr, readAddr } from './addr.ts'
 import { familyBits, familyBytes, isAny, isLoopback, isMulticast, prefixOf, sameAddress } from './inet.ts'
 import { addAddress, newAddr, removeAddress } from './link.ts'
-import { loopbackDev, netdevByIndex } from './netdev.ts'
+import { loopbackDev, netdevByIndex, refuseKernels } from './netdev.ts'
 import { beginReply, type Request } from './request.ts'
 
 const tb = new Int32Array(I.IFA_PROTO + 1)
@@ -67,6 +67,7 @@ function wanted(r: Request): NewAddr {
   if (own === null) throw new NetlinkError(EINVAL)
   const ifindex = I.ifaIndex(d)
   if (netdevByIndex(a, ifindex) === 0) throw new NetlinkError(ENODEV)
+  refuseKernels(a, netdevByIndex(a, ifindex))
   let valid = FOREVER
   let preferred = FOREVER
   if (tb[I.IFA_CACHEINFO]) {
@@ -165,6 +166,7 @@ export function delAddr(r: Request): void {
   const given = address(r, I.IFA_ADDRESS)
   if (family === AF_INET6 && local === null && given === null) throw new NetlinkError(EINVAL)
   if (netdevByIndex(a, ifindex) === 0) throw new NetlinkError(ENODEV)
+  refuseKernels(a, netdevByIndex(a, ifindex))
   const length = I.ifaPrefixlen(d)
   for (let p = nextAddr(a, 0, ifindex, family); p !== 0; p = nextAddr(a, p, ifindex, family)) {
     const x = readAddr(a, p)

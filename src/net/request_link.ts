@@ -52,6 +52,7 @@ import {
   netdevSetMac,
   netdevUnregister,
   nextNetdev,
+  refuseKernels,
   validName,
 } from './netdev.ts'
 import { beginReply, type Request } from './request.ts'
@@ -185,6 +186,7 @@ function etherAddress(r: Request): Uint8Array {
 /** do_setlink: address, MTU, name, flags, in the kernel's order. */
 function change(r: Request, dev: number): void {
   const { a, d } = r
+  refuseKernels(a, dev)
   if (tb[L.IFLA_ADDRESS]) {
     if (!isEthernet(a, dev) || a.m[(dev + NETDEV_KIND) >> 2] === NETDEV_KIND_LOOPBACK)
       throw new NetlinkError(EOPNOTSUPP)
@@ -238,6 +240,7 @@ export function delLink(r: Request): void {
   if (L.ifiIndex(r.d) <= 0 && !tb[L.IFLA_IFNAME]) throw new NetlinkError(EINVAL)
   const dev = target(r)
   if (dev === 0) throw new NetlinkError(ENODEV)
+  refuseKernels(a, dev)
   const kind = a.m[(dev + NETDEV_KIND) >> 2]
   if (kind === NETDEV_KIND_PORT || kind === NETDEV_KIND_LOOPBACK) throw new NetlinkError(EOPNOTSUPP)
   linkDown(a, dev)

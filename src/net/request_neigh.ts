@@ -40,7 +40,7 @@ import {
   neighUpdateAdmin,
   neighUse,
 } from './neigh_update.ts'
-import { netdevByIndex, netdevIfindex } from './netdev.ts'
+import { netdevByIndex, netdevIfindex, refuseKernels } from './netdev.ts'
 import { beginReply, type Request } from './request.ts'
 
 const tb = new Int32Array(N.NDA_NDM_FLAGS_MASK + 1)
@@ -66,6 +66,7 @@ function parse(r: Request): { dev: number; address: Uint8Array; family: number }
   if (tb[N.NDA_FLAGS_EXT] && d.getUint32(tb[N.NDA_FLAGS_EXT], true))
     throw new NetlinkError(EOPNOTSUPP, 'managed neighbours are not supported')
   if (dev === 0) throw new NetlinkError(EINVAL, 'Device not specified')
+  if (r.type !== N.RTM_GETNEIGH) refuseKernels(a, dev)
   const address = new Uint8Array(16)
   address.set(attrBytes(d, tb[N.NDA_DST]).subarray(0, familyBytes(family)))
   return { dev, address, family }

@@ -27,13 +27,14 @@ import {
   ROUTE_F_OWN_GATEWAY,
   ROUTE_GW_FAMILY,
   ROUTE_METRIC,
+  ROUTE_OIF,
   ROUTE_TABLE,
   ROUTE_TOS,
   readRoute,
 } from './fib.ts'
 import { familyBits, familyBytes, isAny, prefixOf, sameAddress } from './inet.ts'
 import { publishLocal } from './local.ts'
-import { netdevIfindex } from './netdev.ts'
+import { netdevByIndex, netdevIfindex, refuseKernels } from './netdev.ts'
 import { beginReply, type Request } from './request.ts'
 import { lookup } from './route.ts'
 import { checkRoute4, checkRoute6 } from './route_check.ts'
@@ -203,6 +204,7 @@ export function newRouteRequest(r: Request): void {
 }
 
 function insert(a: Arena, n: NewRoute, last: boolean): void {
+  refuseKernels(a, netdevByIndex(a, n.oif))
   fibInsert(a, n, last)
   if (n.table === R.RT_TABLE_LOCAL) publishLocal(a)
 }
@@ -225,6 +227,7 @@ export function delRoute(r: Request): void {
     return n.gatewayFamily === 0 || (k.gatewayFamily === n.gatewayFamily && sameAddress(k.gateway, n.gateway))
   })
   if (x === 0) refuse(ESRCH)
+  refuseKernels(a, netdevByIndex(a, a.m[(x + ROUTE_OIF) >> 2]))
   const table = a.m[(x + ROUTE_TABLE) >> 2]
   fibRemove(a, x)
   if (table === R.RT_TABLE_LOCAL) publishLocal(a)

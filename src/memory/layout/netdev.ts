@@ -81,6 +81,8 @@ export const NETDEV_F_GBP = 2
 export const NETDEV_F_UDP6_ZERO_CSUM_RX = 4
 /** Its frames begin with the IP header (gre, bareudp, ipip). */
 export const NETDEV_F_L3 = 8
+/** A kernel's device mirrored: its state, addresses, routes and neighbours are the kernel's to change (net/mirror.ts). */
+export const NETDEV_F_KERNEL = 0x100
 
 export const QDISC_NONE = 0
 export const QDISC_CLSACT = 1
