@@ -48,10 +48,12 @@ function shown(sw: Switch): Record<string, unknown> {
   const out: Record<string, unknown> = {}
   const say = (line: string): void => {
     const text = execute(sw, line.split(' ')).trim()
-    // What tc prints of u32 is no JSON.
-    out[line] = text.includes('u32')
-      ? execute(sw, line.replace(' -s -j', '').split(' '))
-      : strip(JSON.parse(text || '[]'))
+    // What tc prints of some filters is no JSON.
+    try {
+      out[line] = strip(JSON.parse(text || '[]'))
+    } catch {
+      out[line] = execute(sw, line.replace(' -s -j', '').split(' '))
+    }
   }
   say('ip -d -j link show')
   say('ip -j addr show')
