@@ -117,6 +117,10 @@ function deliver(h: HostState, frame: Uint8Array, dev: number, fate: Fate, pkt: 
     case Ipv4.IPPROTO_GRE:
       gre(h, frame, at, dev, pkt)
       return
+    case Ipv4.IPPROTO_IPIP:
+    case Ipv4.IPPROTO_IPV6:
+      ipip(h, frame, at, dev, pkt)
+      return
     case Ipv4.IPPROTO_ICMP:
     case Ipv4.IPPROTO_IGMP:
       // Echo requests are not answered here, and nobody waits for the others.
@@ -203,4 +207,16 @@ function gre(h: HostState, frame: Uint8Array, at: number, dev: number, pkt: numb
   const ok = (flags & 0x4007) === 0 && right && at + header <= frame.length
   end(h, pkt, ok ? DROP_NO_PROTOCOL : DROP_TUNNEL_HEADER)
   if (ok) icmpError(h, frame, dev, Icmp.ICMP_DEST_UNREACH, Icmp.ICMP_PORT_UNREACH)
+}
+
+/** tunnel4_rcv, tunnel64_rcv: a host that has such devices says that the port is unreachable, another knows no such protocol. */
+function ipip(h: HostState, frame: Uint8Array, at: number, dev: number, pkt: number): void {
+  const known = protocolFirst(h.a, Ipv4.IPPROTO_IPIP) !== 0
+  if (known && isNew(h, pkt)) {
+    backToDatapath(h, frame, at, dev, pkt)
+    return
+  }
+  end(h, pkt, DROP_NO_PROTOCOL)
+  const code = known ? Icmp.ICMP_PORT_UNREACH : Icmp.ICMP_PROT_UNREACH
+  icmpError(h, frame, dev, Icmp.ICMP_DEST_UNREACH, code)
 }

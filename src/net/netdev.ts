@@ -296,7 +296,12 @@ export const udpPortFirst = (a: Arena, port: number): number =>
   load(a.m, portWord(a, ((port & 0xff) << 8) | ((port >> 8) & 0xff)))
 
 /** First device that takes packets of an IP protocol other than UDP, 0 without. */
-export const protocolFirst = (a: Arena, ipProto: number): number => load(a.m, portWord(a, TP_PROTO + ipProto))
+export const protocolFirst = (a: Arena, ipProto: number): number =>
+  load(a.m, portWord(a, TP_PROTO + (IN_IPIP.includes(ipProto) ? IPPROTO_IPIP : ipProto)))
+
+/** IPv6 and MPLS in IP are on the list of IP in IP. */
+const IPPROTO_IPIP = 4
+const IN_IPIP = [41, 137]
 
 /** The parameters of the kind, for the tunnel catalogue. */
 export const netdevPriv = (dev: number): number => dev + NETDEV_PRIV

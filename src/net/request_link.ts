@@ -13,8 +13,11 @@ import {
   NETDEV_KIND_DUMMY,
   NETDEV_KIND_GRE,
   NETDEV_KIND_IP6GRE,
+  NETDEV_KIND_IP6TNL,
+  NETDEV_KIND_IPIP,
   NETDEV_KIND_LOOPBACK,
   NETDEV_KIND_PORT,
+  NETDEV_KIND_SIT,
   NETDEV_QDISC,
   NETDEV_RX_COUNTER,
   NETDEV_TUN,
@@ -278,14 +281,18 @@ function arphrd(a: Arena, dev: number): number {
   const external = (a.m[(dev + NETDEV_FEATURES) >> 2] & NETDEV_F_EXTERNAL) !== 0
   if (kind === NETDEV_KIND_GRE) return external ? L.ARPHRD_NONE : L.ARPHRD_IPGRE
   if (kind === NETDEV_KIND_IP6GRE) return L.ARPHRD_IP6GRE
+  if (kind === NETDEV_KIND_IPIP) return L.ARPHRD_TUNNEL
+  if (kind === NETDEV_KIND_SIT) return L.ARPHRD_SIT
+  if (kind === NETDEV_KIND_IP6TNL) return L.ARPHRD_TUNNEL6
   return isEthernet(a, dev) ? L.ARPHRD_ETHER : L.ARPHRD_NONE
 }
 
-/** Both ends of a GRE device of layer 3 stand where others have their addresses; zeros, when it has none of its own. */
+/** Both ends of a GRE or IP in IP device stand where others have their addresses; zeros, when it has none of its own. */
 function fillEnds(a: Arena, dev: number, b: Builder): void {
   const kind = a.m[(dev + NETDEV_KIND) >> 2]
-  if (kind !== NETDEV_KIND_GRE && kind !== NETDEV_KIND_IP6GRE) return
-  const n = kind === NETDEV_KIND_GRE ? 4 : 16
+  const over6 = kind === NETDEV_KIND_IP6GRE || kind === NETDEV_KIND_IP6TNL
+  if (!over6 && kind !== NETDEV_KIND_GRE && kind !== NETDEV_KIND_IPIP && kind !== NETDEV_KIND_SIT) return
+  const n = over6 ? 16 : 4
   const tun = a.m[(dev + NETDEV_TUN) >> 2]
   const end = (field: number): Uint8Array => (tun === 0 ? new Uint8Array(n) : a.u8.slice(tun + field, tun + field + n))
   b.attr(L.IFLA_ADDRESS, end(TUN_SRC))

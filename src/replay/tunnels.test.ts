@@ -1,12 +1,15 @@
 // Every tunnel type from end to end: what one switch sends into it, another takes out of it, byte for byte; and what
 // stands around it on the way, read by a decoder that knows nothing of templates.
 import { describe, expect, test } from 'vitest'
+import { chipModule } from '../datapath/chip_module.ts'
 import { dropReasons } from '../datapath/drop_reason.ts'
 import { Switch } from '../switch/switch.ts'
 import { splitLine } from '../tc/line.ts'
 import { arp, ethernet, ip, ipFrame, macBytes, tagged, tcp, udp } from '../testing/packets.ts'
 import { complement, pseudoSum, sum } from '../wire/checksum.ts'
 import { execute } from './execute.ts'
+
+chipModule() // built here, where no test's time runs
 
 const slowly = { timeout: 60_000 }
 const view = (b: Uint8Array): DataView => new DataView(b.buffer, b.byteOffset, b.byteLength)
@@ -138,7 +141,9 @@ interface Row {
   headers: string
   /** Keys that the other end matches. */
   match?: string
-  /** What stands around an ARP packet, when not the same. */
+  /** Which of IPv4 and IPv6 it carries, when not both. */
+  carries?: readonly string[]
+  /** What stands around an ARP packet, when not the same; null: it is not carried. */
   arp?: string | null
 }
 const erspan1 = 'erspan_opts 1:1234:0:0 nocsum'
@@ -305,6 +310,51 @@ const ROWS: Record<string, Row> = {
     headers: 'tos 1 ttl 64 df udp 6081 csum',
     arp: 'tos 0 ttl 64 df udp 6081 csum',
   },
+  ipip: {
+    device: 'type ipip local L remote R mode ipip',
+    bare: true,
+    headers: 'tos 1 ttl 33 df proto 4',
+    arp: null,
+    carries: ['ip'],
+  },
+  'ipip external, any': {
+    device: 'type ipip external mode any',
+    bare: true,
+    key: 'tos 0x10 ttl 7 nocsum',
+    match: 'enc_ttl 7',
+    headers: 'tos 17 ttl 7 proto 4',
+    arp: null,
+    carries: ['ip'],
+  },
+  sit: {
+    device: 'type sit local L remote R ttl 9 tos inherit',
+    bare: true,
+    headers: 'tos 185 ttl 9 df proto 4',
+    arp: null,
+  },
+  'ip6tnl external': {
+    device: 'type ip6tnl external',
+    ipv6: true,
+    bare: true,
+    key: 'nocsum',
+    headers: 'tos 1 ttl 33 label proto 4',
+    arp: null,
+  },
+  'ip6tnl, IPv4 alone': {
+    device: 'type ip6tnl local L remote R mode ipip6 tclass 0x20',
+    ipv6: true,
+    bare: true,
+    headers: 'tos 33 ttl 64 label limit 4 proto 4',
+    arp: null,
+    carries: ['ip'],
+  },
+  'ip6tnl, any': {
+    device: 'type ip6tnl local L remote R hoplimit 7 tclass inherit',
+    ipv6: true,
+    bare: true,
+    headers: 'tos 185 ttl 7 label limit 4 proto 4',
+    arp: null,
+  },
   'bareudp ip': {
     device: 'type bareudp dstport 6635 ethertype ip',
     bare: true,
@@ -312,6 +362,7 @@ const ROWS: Record<string, Row> = {
     headers: 'tos 1 ttl 8 udp 6635 csum',
     match: 'enc_dst_port 6635',
     arp: null,
+    carries: ['ip'],
   },
   'bareudp over IPv6': {
     device: 'type bareudp dstport 6635 ethertype ip multiproto',
@@ -375,8 +426,7 @@ describe.each(Object.entries(ROWS))('%s', slowly, (_, row) => {
       expect(far.in(1, asked[0][1])).toEqual([[0, trimmed(who)]])
     }
     const more = [tcp({ src: '9.9.9.9', dst: '1.1.1.1', sport: 5, dport: 80, flags: 2 })]
-    if (!row.device.includes('ethertype ip') || row.device.includes('multiproto'))
-      more.push(udp({ src: '2001:db8::9', dst: '2001:db8::1', sport: 7, dport: 9 }))
+    if (row.carries === undefined) more.push(udp({ src: '2001:db8::9', dst: '2001:db8::1', sport: 7, dport: 9 }))
     for (const f of more) {
       const [[, sent]] = near.in(0, f)
       outer(sent)
@@ -615,6 +665,18 @@ describe('MPLS behind UDP', slowly, () => {
   })
 })
 
+describe('IP in IP', slowly, () => {
+  test('what nobody wants: the port is unreachable where there are such devices, the protocol where not', () => {
+    const box = new Box(1)
+    const inner = ip(17, payload, { src: '9.9.9.9', dst: '1.1.1.1' })
+    const o = { src: '10.0.1.2', dst: '10.0.1.1', to: '02:00:00:00:01:01', from: '02:00:00:00:02:01' }
+    const told = (): number[][] => box.in(1, ipFrame(4, inner, o)).map(([port, f]) => [port, f[23], f[34], f[35]])
+    expect(told()).toEqual([[1, 1, 3, 2]])
+    box.run('ip link add t0 type ipip local 10.0.1.1 remote 10.0.1.9', 'ip link set t0 up')
+    expect(told()).toEqual([[1, 1, 3, 3]])
+  })
+})
+
 describe('ip link', slowly, () => {
   const lines = (box: Box, name: string): string[] => box.run(`ip -d link show dev ${name}`).trimEnd().split('\n')
   test('shows what a device was told', () => {
@@ -634,6 +696,10 @@ describe('ip link', slowly, () => {
       shown('type erspan local 10.0.1.1 remote 10.0.1.2 seq key 3 erspan_ver 2 erspan_dir egress erspan_hwid 4'),
       shown('type ip6erspan external'),
       shown('type bareudp dstport 6635 ethertype mpls_uc'),
+      shown('type ipip local 10.0.1.1 remote 10.0.1.2'),
+      shown('type sit local 10.0.1.1 remote 10.0.1.2 mode ip6ip ttl 9 tos 0x10'),
+      shown('type ip6tnl local fd00:1::1 remote fd00:1::2 encaplimit none'),
+      shown('type ipip external'),
     ]).toMatchInlineSnapshot(`
       [
         "<BROADCAST,MULTICAST> mtu 1462 qdisc noop state DOWN mode DEFAULT group default qlen 1000|link/ether|gretap external remote any local any ttl inherit",
@@ -644,6 +710,10 @@ describe('ip link', slowly, () => {
         "<BROADCAST,MULTICAST> mtu 1446 qdisc noop state DOWN mode DEFAULT group default qlen 1000|link/ether|erspan remote 10.0.1.2 local 10.0.1.1 ttl inherit ikey 0.0.0.3 okey 0.0.0.3 iseq oseq erspan_ver 2 erspan_dir egress erspan_hwid 0x4",
         "<BROADCAST,MULTICAST> mtu 1422 qdisc noop state DOWN mode DEFAULT group default qlen 1000|link/ether|ip6erspan external remote any local any hoplimit inherit encaplimit 0 tclass 0x00 flowlabel 0x00000 erspan_index 0 erspan_ver 1",
         "<POINTOPOINT,MULTICAST,NOARP> mtu 1500 qdisc noop state DOWN mode DEFAULT group default qlen 1000|link/none  promiscuity 0  allmulti 0 minmtu 68 maxmtu 65535|bareudp dstport 6635 ethertype mpls_uc srcportmin 0 nomultiproto",
+        "<POINTOPOINT,NOARP> mtu 1480 qdisc noop state DOWN mode DEFAULT group default qlen 1000|link/ipip 10.0.1.1 peer 10.0.1.2 promiscuity 0  allmulti 0 minmtu 68 maxmtu 65535|ipip any remote 10.0.1.2 local 10.0.1.1 ttl inherit pmtudisc",
+        "<POINTOPOINT,NOARP> mtu 1480 qdisc noop state DOWN mode DEFAULT group default qlen 1000|link/sit 10.0.1.1 peer 10.0.1.2 promiscuity 0  allmulti 0 minmtu 68 maxmtu 65535|sit ip6ip remote 10.0.1.2 local 10.0.1.1 ttl 9 tos 0x10 pmtudisc",
+        "<POINTOPOINT,NOARP> mtu 1460 qdisc noop state DOWN mode DEFAULT group default qlen 1000|link/tunnel6 fd00:1::1 peer fd00:1::2 promiscuity 0  allmulti 0 minmtu 68 maxmtu 65535|ip6tnl any remote fd00:1::2 local fd00:1::1 hoplimit 64 encaplimit none tclass 0x00 flowlabel 0x00000",
+        "<NOARP> mtu 1480 qdisc noop state DOWN mode DEFAULT group default qlen 1000|link/ipip 0.0.0.0 brd 0.0.0.0 promiscuity 0  allmulti 0 minmtu 68 maxmtu 65535|ipip external",
       ]
     `)
   })

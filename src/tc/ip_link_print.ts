@@ -116,6 +116,9 @@ const TYPES: Readonly<Record<number, string>> = {
   [ARPHRD_LOOPBACK]: 'loopback',
   [ARPHRD_IPGRE]: 'gre',
   [ARPHRD_IP6GRE]: 'gre6',
+  [ARPHRD_TUNNEL]: 'ipip',
+  [ARPHRD_TUNNEL6]: 'tunnel6',
+  [ARPHRD_SIT]: 'sit',
   [ARPHRD_NONE]: 'none',
   [ARPHRD_VOID]: 'void',
 }

@@ -77,7 +77,7 @@ export const refuse = (errno: number, message = '', at?: number): never => {
 }
 
 export const kindOf = (a: Arena, dev: number): number => a.m[(dev + N.NETDEV_KIND) >> 2]
-const LAYER3 = [N.NETDEV_KIND_GRE, N.NETDEV_KIND_IP6GRE]
+const LAYER3 = [N.NETDEV_KIND_GRE, N.NETDEV_KIND_IP6GRE, N.NETDEV_KIND_IPIP, N.NETDEV_KIND_SIT, N.NETDEV_KIND_IP6TNL]
 const MIRRORS = [N.NETDEV_KIND_ERSPAN, N.NETDEV_KIND_IP6ERSPAN]
 export const isEthernet = (a: Arena, dev: number): boolean => !LAYER3.includes(kindOf(a, dev))
 export const isErspan = (a: Arena, dev: number): boolean => MIRRORS.includes(kindOf(a, dev))

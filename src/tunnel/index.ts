@@ -6,6 +6,7 @@ import { bareudp } from './bareudp.ts'
 import { erspan, ip6erspan } from './erspan.ts'
 import { geneve } from './geneve.ts'
 import { gre, gretap, ip6gre, ip6gretap } from './gre.ts'
+import { ip6tnl, ipip, sit } from './ipip.ts'
 import type { TunnelType } from './tunnel.ts'
 import { vxlan } from './vxlan.ts'
 
@@ -18,6 +19,9 @@ export const tunnelTypes: readonly TunnelType[] = [
   ip6erspan,
   ip6gre,
   ip6gretap,
+  ip6tnl,
+  ipip,
+  sit,
   vxlan,
 ]
 

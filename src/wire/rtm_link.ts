@@ -255,6 +255,28 @@ export const TUNNEL_ENCAP_MPLS = 3
 export const TUNNEL_ENCAP_FLAG_REMCSUM = 4
 
 /** IFLA_INFO_DATA of bareudp */
+// IFLA_INFO_DATA of ipip, sit and ip6tnl (linux/if_tunnel.h)
+export const IFLA_IPTUN_LINK = 1
+export const IFLA_IPTUN_LOCAL = 2
+export const IFLA_IPTUN_REMOTE = 3
+export const IFLA_IPTUN_TTL = 4
+export const IFLA_IPTUN_TOS = 5
+export const IFLA_IPTUN_ENCAP_LIMIT = 6
+export const IFLA_IPTUN_FLOWINFO = 7
+export const IFLA_IPTUN_FLAGS = 8
+export const IFLA_IPTUN_PROTO = 9
+export const IFLA_IPTUN_PMTUDISC = 10
+export const IFLA_IPTUN_6RD_PREFIX = 11
+export const IFLA_IPTUN_6RD_RELAY_PREFIX = 12
+export const IFLA_IPTUN_6RD_PREFIXLEN = 13
+export const IFLA_IPTUN_6RD_RELAY_PREFIXLEN = 14
+export const IFLA_IPTUN_ENCAP_TYPE = 15
+export const IFLA_IPTUN_ENCAP_FLAGS = 16
+export const IFLA_IPTUN_ENCAP_SPORT = 17
+export const IFLA_IPTUN_ENCAP_DPORT = 18
+export const IFLA_IPTUN_COLLECT_METADATA = 19
+export const IFLA_IPTUN_FWMARK = 20
+
 export const IFLA_BAREUDP_UNSPEC = 0
 export const IFLA_BAREUDP_PORT = 1
 export const IFLA_BAREUDP_ETHERTYPE = 2

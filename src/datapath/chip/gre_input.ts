@@ -12,7 +12,6 @@ import {
   TUN_OPTS,
   TUN_OPTS_KIND,
   TUN_OPTS_LEN,
-  TUN_SRC,
   TUNNEL_CSUM,
   TUNNEL_ERSPAN_OPT,
   TUNNEL_KEY,
@@ -20,13 +19,11 @@ import {
 } from '../../memory/layout/action.ts'
 import { DROP_INNER_HEADER, DROP_TUNNEL_CSUM, DROP_TUNNEL_HEADER, DROP_TUNNEL_SEQ } from '../../memory/layout/drop.ts'
 import { ENC_OPTS_ERSPAN } from '../../memory/layout/flow_key.ts'
-import { GRE_F_CSUM, GRE_F_KEY, GRE_F_ROUTING, GRE_F_SEQ, GRE_IFLAGS, GRE_IKEY, GRE_LINK } from '../../memory/layout/gre.ts'
+import { GRE_F_CSUM, GRE_F_KEY, GRE_F_ROUTING, GRE_F_SEQ, GRE_IFLAGS } from '../../memory/layout/gre.ts'
 import {
-  NETDEV_F_EXTERNAL,
   NETDEV_F_L3,
   NETDEV_FEATURES,
   NETDEV_FLAGS,
-  NETDEV_IFINDEX,
   NETDEV_KIND,
   NETDEV_KIND_ERSPAN,
   NETDEV_KIND_GRE,
@@ -42,6 +39,7 @@ import {
 import { PKT_LEN, PKT_TUN, PKT_TUN_INFO } from '../../memory/layout/packet.ts'
 import { sumWords } from './checksum.ts'
 import { BE_IP, BE_IPV6, ETH_LEN } from './frame.ts'
+import { addressAt, EXTERNAL, fits, ipTunnelOf, isExternal, KEYED, KEYLESS, NOBODY } from './ip_tunnel.ts'
 import { drop } from './state.ts'
 import { frameUp, outerTos, packetUp, protocolTunnel, setTunnel } from './tunnel_input.ts'
 
@@ -65,12 +63,6 @@ let seq: u32 = 0
 @inline
 function isErspan(): bool {
   return type == BE_ERSPAN || type == BE_ERSPAN2
-}
-
-// @ts-ignore: decorator
-@inline
-function isExternal(dev: usize): bool {
-  return (load<u32>(dev, NETDEV_FEATURES) & NETDEV_F_EXTERNAL) != 0
 }
 
 /** gre_parse_header: fills what the header says. Its length; 0: it is none that may be received. `n`: bytes from it on. */
@@ -107,69 +99,12 @@ function parse(gre: usize, n: u32, family: u32): u32 {
   return at
 }
 
-/** An address as tun_info has it: IPv4 in the first four bytes, the rest zero. */
-// @ts-ignore: decorator
-@inline
-function addressAt(p: usize, family: u32): v128 {
-  return family == 4 ? i32x4.replace_lane(i32x4.splat(0), 0, load<u32>(p)) : v128.load(p)
-}
-
-// @ts-ignore: decorator
-@inline
-function same(a: v128, b: v128): bool {
-  return !v128.any_true(v128.xor(a, b))
-}
-
-/** Places in the order of search: an exact match, the remote alone, the local address alone, neither. */
-const NOBODY: u32 = 100
-const EXTERNAL: u32 = 64
-const OTHER_LINK: u32 = 4
 const OTHER_TYPE: u32 = 8
-
-/** How well a device fits (ip_tunnel_lookup, ip6gre_tunnel_lookup): less is better, NOBODY: not at all. */
-function fits(dev: usize, remote: v128, local: v128, family: u32, iif: u32, keyless: bool): u32 {
-  const tun = load<usize>(dev, NETDEV_TUN)
-  const external = isExternal(dev)
-  const zero = i32x4.splat(0)
-  const theirs = tun == 0 ? zero : v128.load(tun, TUN_DST)
-  const ours = tun == 0 ? zero : v128.load(tun, TUN_SRC)
-  const anyTheirs = same(theirs, zero)
-  const anyOurs = same(ours, zero)
-  const sameKey = load<u32>(dev, GRE_IKEY) == key
-  // Over IPv4 the flag counts too: a key of 0 is another thing than none.
-  const keyed = (load<u16>(dev, GRE_IFLAGS) & GRE_F_KEY) != 0
-  const takesKey = family == 6 ? sameKey : keyed ? (flags & GRE_F_KEY) != 0 && sameKey : (flags & GRE_F_KEY) == 0
-  let place: u32 = NOBODY
-  if (anyTheirs && anyOurs) {
-    if (keyless || sameKey) place = 3
-  } else if (takesKey) {
-    if (same(theirs, remote)) {
-      if (same(ours, local)) place = 0
-      else if (anyOurs) place = 1
-    } else if (anyTheirs && same(ours, local)) {
-      place = 2
-    }
-  }
-  if (place != NOBODY) {
-    if (load<u32>(dev, GRE_LINK) != iif) place += OTHER_LINK
-    return place
-  }
-  return external ? EXTERNAL : NOBODY
-}
 
 /** The device of one of the kinds over IPv4, 0 when there is none. */
 function deviceOver4(kind: u32, remote: v128, local: v128, iif: u32, keyless: bool): usize {
-  let found: usize = 0
-  let best = NOBODY
-  for (let dev = protocolTunnel(IPPROTO_GRE); dev != 0; dev = load<usize>(dev, NETDEV_TP_NEXT)) {
-    if (load<u32>(dev, NETDEV_KIND) != kind || (load<u32>(dev, NETDEV_FLAGS) & IFF_UP) == 0) continue
-    const place = fits(dev, remote, local, 4, iif, keyless)
-    if (place < best) {
-      best = place
-      found = dev
-    }
-  }
-  return found
+  const says: u32 = keyless ? KEYLESS : (flags & GRE_F_KEY) != 0 ? KEYED : 0
+  return ipTunnelOf(IPPROTO_GRE, kind, remote, local, 4, iif, key, says)
 }
 
 /** The device over IPv6: one of Ethernet frames for those, one of layer 3 for all. */
@@ -182,7 +117,7 @@ function deviceOver6(remote: v128, local: v128, iif: u32): usize {
     const kind = load<u32>(dev, NETDEV_KIND)
     if (kind != NETDEV_KIND_IP6GRE && kind != NETDEV_KIND_IP6GRETAP && kind != NETDEV_KIND_IP6ERSPAN) continue
     if ((load<u32>(dev, NETDEV_FLAGS) & IFF_UP) == 0) continue
-    let place = fits(dev, remote, local, 6, iif, false)
+    let place = fits(dev, remote, local, 6, iif, key, 0)
     if (place < EXTERNAL) {
       if (kind != NETDEV_KIND_IP6GRE && !ethernet) place = isExternal(dev) ? EXTERNAL : NOBODY
       else if ((kind == NETDEV_KIND_IP6GRE) == ethernet) place += OTHER_TYPE

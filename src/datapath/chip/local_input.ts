@@ -53,6 +53,7 @@ import { BE_ARP, BE_IP, BE_IPV6, ETH_LEN, innerProtocol, isBare, isTagged, setNe
 import { drop, punt } from './state.ts'
 import { geneveInput } from './geneve_input.ts'
 import { greInput } from './gre_input.ts'
+import { ipipInput } from './ipip_input.ts'
 import { protocolTunnel, tunnelPort } from './tunnel_input.ts'
 import { untag } from './vlan.ts'
 import { vxlanInput } from './vxlan_input.ts'
@@ -207,7 +208,8 @@ function ipv6Input(pkt: usize, dev: usize, data: usize, n: u32): bool {
 
 /** Tunnels that have an IP protocol of their own. `at`: offset of what follows the IP header. */
 function protocolInput(pkt: usize, dev: usize, data: usize, at: u32, family: u32, ipProto: u32): bool {
-  const taken = ipProto == IPPROTO_GRE && greInput(pkt, data, at, family, load<u32>(dev, NETDEV_IFINDEX))
+  const iif = load<u32>(dev, NETDEV_IFINDEX)
+  const taken = ipProto == IPPROTO_GRE ? greInput(pkt, data, at, family, iif) : ipipInput(pkt, data, at, family, iif, ipProto)
   return taken ? false : toHost(pkt, dev)
 }
 

@@ -150,6 +150,13 @@ function tagInside(frame: usize): void {
   store<u32>(at, tag, 12)
 }
 
+/** The IP protocol that a packet of type `type` is, in IP itself. */
+// @ts-ignore: decorator
+@inline
+function protocolOf(type: u32): u32 {
+  return type == BE_IP ? 4 : type == BE_IPV6 ? 41 : 137
+}
+
 /** What stands in a GRE header of this packet alone: protocol, sequence number, checksum. `t`: the header. */
 function fillGre(header: usize, flags: u32, t: usize, tLen: u32, type: u32): void {
   if ((flags & H.HEADER_F_INNER_TYPE) != 0) store<u16>(t, <u16>type, 2)
@@ -227,8 +234,8 @@ export function pushHeader(pkt: usize, header: usize): i32 {
   let ttl: u32 = 0
   if ((flags & H.HEADER_F_TTL_INHERIT) != 0) {
     ttl = (tosTtl >>> 8) & 255
-    // GRE takes even a ttl of zero; the others have it for none.
-    if (ttl == 0 && ((flags & H.HEADER_F_GRE) == 0 || (tosTtl & IS_IP) == 0)) ttl = load<u32>(header, H.HEADER_TTL)
+    // GRE and IP in IP take even a ttl of zero; the others have it for none.
+    if (ttl == 0 && ((flags & H.HEADER_F_LOOKS) == 0 || (tosTtl & IS_IP) == 0)) ttl = load<u32>(header, H.HEADER_TTL)
   }
   if ((flags & H.HEADER_F_IPV6) == 0) {
     const id = takeId()
@@ -238,11 +245,18 @@ export function pushHeader(pkt: usize, header: usize): i32 {
       store<u16>(ip, 0x0040, 6)
     }
     if (ttl != 0) store<u8>(ip, <u8>ttl, 8)
+    if ((flags & H.HEADER_F_INNER_PROTO) != 0) {
+      sum += protocolOf(type)
+      store<u8>(ip, <u8>protocolOf(type), 9)
+    }
     store<u8>(ip, <u8>tos, 1)
     store<u32>(ip, <u32>bswap<u16>(<u16>ipLen) | (<u32>bswap<u16>(<u16>id) << 16), 2)
     store<u16>(ip, bswap<u16>(<u16>~fold(sum)), 10)
   } else {
     if (ttl != 0) store<u8>(ip, <u8>ttl, 7)
+    if ((flags & H.HEADER_F_INNER_PROTO) != 0) {
+      store<u8>(ip + (load<u32>(header, H.HEADER_L4) == l3 + 40 ? 6 : 40), <u8>protocolOf(type))
+    }
     store<u16>(ip, load<u16>(ip) | bswap<u16>(<u16>(tos << 4)))
     store<u16>(ip, bswap<u16>(<u16>(ipLen - 40)), 4)
     if ((flags & H.HEADER_F_LABEL_INHERIT) != 0 && type == BE_IPV6) {

@@ -69,7 +69,9 @@ export function tunnelPort(port: u32, family: u32): usize {
 // @ts-ignore: decorator
 @inline
 export function protocolTunnel(ipProto: u32): usize {
-  return load<usize>(load<usize>(SUPER_UDP_PORTS) + ((<usize>(TP_PROTO + ipProto)) << 2))
+  // IPv6 and MPLS in IP are on the list of IP in IP.
+  const list: u32 = ipProto == 41 || ipProto == 137 ? 4 : ipProto
+  return load<usize>(load<usize>(SUPER_UDP_PORTS) + ((<usize>(TP_PROTO + list)) << 2))
 }
 
 /** The next one behind `dev`. */

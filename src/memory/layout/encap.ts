@@ -95,6 +95,8 @@ export const HEADER_F_NO_RETURN = 65536
 export const HEADER_F_WHOLE = 131072
 /** The tunnel device looks at the packet before it sends: HEADER_ETHERTYPES, HEADER_INNER_MTU, and what the flags ask. */
 export const HEADER_F_LOOKS = 262144
+/** The outer IP protocol says what the inner packet is: IPv4, IPv6 or MPLS (IP in IP). */
+export const HEADER_F_INNER_PROTO = 524288
 
 // ---- what comes of pushing a header
 /** Encapsulated. */

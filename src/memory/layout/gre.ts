@@ -1,4 +1,4 @@
-// A GRE device in its slot: NETDEV_PRIV of gre, gretap, erspan and their IPv6 kin, for control and for the chip, which
+// A GRE device in its slot: NETDEV_PRIV of gre, gretap, erspan and their IPv6 kin, and of ipip, sit and ip6tnl, for control and for the chip, which
 // finds the device of a received packet by them. Offsets are bytes from the device.
 
 import { NETDEV_PRIV } from './netdev.ts'
@@ -27,6 +27,8 @@ export const GRE_FLOWINFO = NETDEV_PRIV + 28
 export const GRE_ERSPAN_INDEX = NETDEV_PRIV + 32
 export const GRE_ERSPAN_DIR = NETDEV_PRIV + 36
 export const GRE_ERSPAN_HWID = NETDEV_PRIV + 37
+/** u8: the one IP protocol that an IP in IP device carries, 0 any. @under rtnl */
+export const GRE_MODE = NETDEV_PRIV + 38
 
 /** Flags of the GRE header, as a number of its first two bytes (RFC 2784, RFC 2890). */
 export const GRE_F_CSUM = 0x8000
