@@ -123,6 +123,7 @@ const MAY_IMPORT: [folder: string, ...may: string[]][] = [
     'rtnl',
     'switch',
     'replay',
+    'trace',
   ],
   ['cli', 'sync', 'sys', 'memory', 'wire', 'port', 'tc', 'rtnl', 'switch', 'replay', 'bench', 'trace', 'daemon'],
 ]

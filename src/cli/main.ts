@@ -6,6 +6,7 @@
 // The only file that knows the option parser. Errors go to stderr, one line first: what, where, why.
 import { readFileSync } from 'node:fs'
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander'
+import { DEFAULT_HTTP_SOCKET } from '../daemon/http_socket.ts'
 import { DEFAULT_SOCKET } from '../rtnl/frame.ts'
 import { bench } from './bench.ts'
 import { convert } from './convert.ts'
@@ -99,6 +100,7 @@ program
   .description('Run the daemon: a switch that tc and ip manage, until SIGTERM.')
   .option('--config <file>', 'configuration (default: /etc/flowerbed.yaml, if it is there)')
   .option('--socket <path>', `where to listen for rtnetlink (default: ${DEFAULT_SOCKET})`)
+  .option('--http <path>', 'where to listen for HTTP (default: http.sock beside the other socket)')
   .option('--workers <n>', 'datapath threads (default: 1)', count(1, 16))
   .option('--control-workers <n>', 'threads that do requests (default: one less than there are cores)', count(1, 32))
   .addHelpText(
@@ -130,6 +132,50 @@ for (const name of ['tc', 'ip'] as const)
     .allowUnknownOption()
     .passThroughOptions()
     .action(async (words, options) => finish((await import('./tc.ts')).tc(name, words, options.socket)))
+
+/** The commands that show the daemon's tables. */
+for (const [group, name, description] of [
+  ['flow', 'flowShow', 'Show every rule: its path and why, and its counters.'],
+  ['encap', 'encapShow', 'Show the encap entries: the route, the next hop and its state.'],
+  ['neigh', 'neighShow', 'Show the neighbours, and how many tunnel destinations need each.'],
+  ['port', 'portShow', 'Show the ports and what went through them.'],
+] as const) {
+  const show = program
+    .command(group)
+    .description(description)
+    .command('show')
+    .description(description)
+    .option('--http <path>', 'HTTP socket of the daemon', DEFAULT_HTTP_SOCKET)
+    .option('--json', 'print one JSON document')
+    .action(async (options) => finish((await import('./show.ts'))[name](options)))
+  if (group === 'flow')
+    show
+      .option('--why', 'say what stands behind each: route, next hop, encap entry, and the rule that shadows it')
+      .option('--dev <name>', 'only rules of this device')
+      .option('--limit <n>', 'at most so many', count(1, 1e9))
+}
+
+program
+  .command('drops')
+  .description('Show the packets that ended without being sent, by reason.')
+  .option('--http <path>', 'HTTP socket of the daemon', DEFAULT_HTTP_SOCKET)
+  .option('--json', 'print one JSON document')
+  .action(async (options) => finish((await import('./show.ts')).drops(options)))
+
+program
+  .command('events')
+  .description('Follow the trace points and the changes of state of rules, neighbours and encaps, live.')
+  .option('--http <path>', 'HTTP socket of the daemon', DEFAULT_HTTP_SOCKET)
+  .option('--json', 'print a JSON document a line')
+  .action(async (options) => finish((await import('./show.ts')).events(options)))
+
+program
+  .command('top')
+  .description('A live view in the terminal: ports, hot rules, encaps, drops.')
+  .option('--http <path>', 'HTTP socket of the daemon', DEFAULT_HTTP_SOCKET)
+  .option('--interval <seconds>', 'time between two views', count(1, 3600), 2)
+  .option('--count <n>', 'end after so many views', count(1, 1e9))
+  .action(async (options) => finish((await import('./show.ts')).top(options)))
 
 async function finish(work: Promise<number>): Promise<void> {
   process.exitCode = await work

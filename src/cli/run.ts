@@ -7,6 +7,7 @@ import { openLog } from '../daemon/log.ts'
 export interface RunCommand {
   readonly config?: string
   readonly socket?: string
+  readonly http?: string
   readonly workers?: number
   readonly controlWorkers?: number
 }
@@ -21,6 +22,7 @@ export async function run(o: RunCommand): Promise<number> {
     {
       ...config,
       socket: o.socket ?? config.socket,
+      http: o.http ?? config.http,
       workers: o.workers ?? config.workers,
       controlWorkers: o.controlWorkers ?? config.controlWorkers,
     },

@@ -5,6 +5,7 @@ test('defaults', () => {
   expect(defaultConfig()).toEqual({
     socket: '/run/flowerbed/rtnetlink.sock',
     mode: 0o660,
+    http: '/run/flowerbed/http.sock',
     log: 'info',
     ports: [],
     scripts: [],
@@ -34,6 +35,7 @@ pin: true
   expect(parseConfig(text, '/etc/flowerbed.yaml')).toEqual({
     socket: '/tmp/x.sock',
     mode: 0o600,
+    http: '/tmp/http.sock',
     log: 'debug',
     ports: [
       { ...port, name: 'p0', device: 'p0', mac: Uint8Array.of(2, 0, 0, 0, 0, 0), mtu: 1500 },

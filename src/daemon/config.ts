@@ -2,6 +2,7 @@
 //
 //   socket: /run/flowerbed/rtnetlink.sock
 //   mode: "0660"
+//   http: /run/flowerbed/http.sock  # tables and events; when absent, http.sock beside the other one
 //   log: info
 //   ports:
 //     - name: p0                    # the first one is port 0, with MAC 02:00:00:00:00:00 …
@@ -22,7 +23,7 @@
 // What is wrong is a ConfigError that names file, line and place.
 
 import { readFileSync } from 'node:fs'
-import { dirname, resolve } from 'node:path'
+import { dirname, join, resolve } from 'node:path'
 import { isMap, LineCounter, parseDocument } from 'yaml'
 import { z } from 'zod'
 import { DEFAULT_SOCKET } from '../rtnl/frame.ts'
@@ -78,6 +79,7 @@ const schema = z.strictObject({
     .string()
     .regex(/^0?[0-7]{3}$/, 'expected a file mode like "0660"')
     .default('0660'),
+  http: z.string().min(1).max(107, 'the path of a Unix socket has at most 107 characters').optional(),
   log: z.enum(LEVELS).default('info'),
   ports: z
     .array(port)
@@ -112,6 +114,8 @@ export interface PortConfig {
 export interface Config {
   readonly socket: string
   readonly mode: number
+  /** Path of the HTTP socket. */
+  readonly http: string
   readonly log: (typeof LEVELS)[number]
   readonly ports: readonly PortConfig[]
   /** Absolute paths. */
@@ -156,6 +160,7 @@ export function parseConfig(text: string, path: string): Config {
   return {
     socket: c.socket,
     mode: Number.parseInt(c.mode, 8),
+    http: c.http ?? join(dirname(c.socket), 'http.sock'),
     log: c.log,
     ports: c.ports.map((p, i) => ({
       name: p.name,

@@ -9,9 +9,9 @@ import { attachArena } from '../memory/arena.ts'
 import { reclaim } from '../memory/pool.ts'
 import { leave } from '../memory/threads.ts'
 import { answer, openControl } from '../switch/control.ts'
-import { onParentMessage, threadData } from '../sync/thread.ts'
+import { onParentMessage, postParent, threadData } from '../sync/thread.ts'
 import { openClock } from './clock.ts'
-import { type ControlThreadData, END } from './protocol.ts'
+import { type ControlThreadData, END, type Up } from './protocol.ts'
 import { openRequests } from './request_thread.ts'
 
 function open(data: ControlThreadData): void {
@@ -28,6 +28,7 @@ function open(data: ControlThreadData): void {
     requests.take(message as Uint8Array)
     reclaim(a)
   })
+  postParent({ up: true } satisfies Up)
 }
 
 const data = threadData<ControlThreadData | undefined>()

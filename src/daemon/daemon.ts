@@ -1,6 +1,6 @@
 // The daemon: a switch that lives, under a monotonic clock, and the rtnetlink socket by which others manage it.
 //
-//   main             sockets, supervision; never blocks                                     (this file, seats.ts)
+//   main             sockets, HTTP, supervision; never blocks                               (this file, seats.ts)
 //   switch thread    the switch: time, host, works; requests that change links and neighbours (switch_thread.ts)
 //   control workers  all other requests, at the same time                                   (control_thread.ts)
 //   datapath threads packets of live ports                                                  (datapath.ts, live_ports.ts)
@@ -11,6 +11,8 @@
 // what they are to send and send it nowhere.
 
 import { availableParallelism } from 'node:os'
+import { TraceReader, type TraceRecord } from '../encap/trace.ts'
+import { traceEvent } from '../encap/trace_points.ts'
 import { type Arena, attachArena } from '../memory/arena.ts'
 import { leave } from '../memory/threads.ts'
 import { PortError } from '../port/port_error.ts'
@@ -20,15 +22,21 @@ import { beginning, openClock } from './clock.ts'
 import type { Config } from './config.ts'
 import { ConfigError } from './config_error.ts'
 import { DatapathThreads } from './datapath.ts'
+import { type HttpEvent, type HttpServer, serveHttp } from './http.ts'
 import { newListening, setListening } from './listening.ts'
 import type { Log } from './log.ts'
 import { isLive } from './port_config.ts'
 import { type CommonData, END, type Failed, type Ready, type Said, type SwitchThreadData } from './protocol.ts'
 import { Seats } from './seats.ts'
+import { tables } from './tables/index.ts'
+
+/** How often the trace rings are looked at while somebody follows them, ms. */
+const LOOK = 100
 
 export interface Daemon {
   readonly arena: Arena
   readonly server: RtnlServer
+  readonly http: HttpServer
   readonly seats: Seats
   /** Nanoseconds of the switch's clock. */
   now(): number
@@ -66,6 +74,8 @@ export async function startDaemon(config: Config, log: Log): Promise<Daemon> {
     fail(error ?? new Error(`the switch thread ended early (${code})`))
   })
   let server: RtnlServer | undefined
+  let http: HttpServer | undefined
+  let events: NodeJS.Timeout | undefined
   const seats = new Seats({
     arena,
     began,
@@ -88,8 +98,10 @@ export async function startDaemon(config: Config, log: Log): Promise<Daemon> {
   })
   const close = async (): Promise<void> => {
     ending = true
+    clearInterval(events)
     await server?.close()
     await datapath.close()
+    await http?.close()
     await seats.close()
     leave(arena)
   }
@@ -101,6 +113,9 @@ export async function startDaemon(config: Config, log: Log): Promise<Daemon> {
       listening: (groups) => setListening(common.listening, groups),
       closed: (why) => log.debug({ why }, 'a client is gone'),
     })
+    http = await serveHttp({ path: config.http, mode: config.mode })
+    for (const name of Object.keys(tables)) http.route(`/${name}`, (query) => seats.table(name, query))
+    events = tellEvents(arena, http)
   } catch (e) {
     await close()
     throw e
@@ -109,6 +124,7 @@ export async function startDaemon(config: Config, log: Log): Promise<Daemon> {
   return {
     arena,
     server,
+    http,
     seats,
     now: openClock(began),
     failed,
@@ -117,6 +133,20 @@ export async function startDaemon(config: Config, log: Log): Promise<Daemon> {
       log.info('ended')
     },
   }
+}
+
+/** Hands what the trace rings hear to those who follow /events. */
+function tellEvents(arena: Arena, http: HttpServer): NodeJS.Timeout {
+  const reader = new TraceReader(arena)
+  return setInterval(() => {
+    if (http.followed) for (const r of reader.read()) http.tell(httpEvent(r))
+    else reader.skip()
+  }, LOOK)
+}
+
+function httpEvent(record: TraceRecord): HttpEvent {
+  const { event, time, fields, text } = traceEvent(record)
+  return { ...fields, event, time, text }
 }
 
 /** Waits until the switch stands. Rejects with ConfigError, or with what the thread died of. */

@@ -15,8 +15,7 @@ import { Hono } from 'hono'
 import { streamSSE } from 'hono/streaming'
 import { listenUnix } from '../rtnl/unix_socket.ts'
 
-/** Where the daemon's HTTP listens unless told otherwise. */
-export const DEFAULT_HTTP_SOCKET = '/run/flowerbed/http.sock'
+export { DEFAULT_HTTP_SOCKET } from './http_socket.ts'
 
 /** Makes the document of a path; `query` is what stands behind the `?`. */
 export type Producer = (query: Readonly<Record<string, string>>) => unknown | Promise<unknown>

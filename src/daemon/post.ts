@@ -8,10 +8,12 @@
 //   to a thread   ASK      a datagram of a session, as number `number`, from port id `port`
 //                 MORE     the session takes more of its answer
 //                 GONE     the session is no more
+//                 TABLE    a table (tables/) is asked for, as number `number`: its name and query, as JSON
 //   to main       ANSWER   a datagram of an answer to the session
 //                 PAUSED   there is more of it, after MORE
 //                 DONE     datagram `number` of the session is answered
 //                 NEWS     a notification for the groups; the session, if any, has it in its answer
+//                 TABLE    the table, or the error, as JSON
 
 export const ASK = 1
 export const MORE = 2
@@ -20,6 +22,7 @@ export const ANSWER = 4
 export const PAUSED = 5
 export const DONE = 6
 export const NEWS = 7
+export const TABLE = 8
 
 const HEADER = 5
 const FIRST = 4096

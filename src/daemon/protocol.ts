@@ -2,6 +2,7 @@
 
 import type { PortConfig } from './config.ts'
 import type { Seat } from './datapath_protocol.ts'
+import type { Query } from './tables/table.ts'
 
 /** Every thread. */
 export interface CommonData {
@@ -50,12 +51,24 @@ export interface Vacant {
   readonly vacant: number
 }
 
+/** A control worker to main, when it can take requests. */
+export interface Up {
+  readonly up: true
+}
+
 /** Any thread to main. */
 export interface Said {
   readonly log: 'debug' | 'info' | 'warn' | 'error'
   readonly what: object
   readonly message: string
 }
+
+export interface TableQuestion {
+  readonly name: string
+  readonly query: Query
+}
+
+export type TableAnswer = { readonly document: unknown } | { readonly error: string }
 
 /** Ends a thread in order. */
 export const END = null

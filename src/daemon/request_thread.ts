@@ -4,6 +4,7 @@
 // Notifications and answers leave in the order in which they were made, in one message for everything that a batch of
 // requests has brought; in the middle of a long batch, whenever FLUSH bytes have come together.
 
+import { beginReading, contextOf, endReading } from '../flow/context.ts'
 import type { Arena } from '../memory/arena.ts'
 import { Answering } from '../rtnl/answering.ts'
 import type { Requester } from '../rtnl/datagram.ts'
@@ -11,7 +12,9 @@ import { store } from '../sync/atomic.ts'
 import { postParent } from '../sync/thread.ts'
 import { openNews } from './news.ts'
 import * as P from './post.ts'
-import type { CommonData } from './protocol.ts'
+import type { CommonData, TableAnswer, TableQuestion } from './protocol.ts'
+import { tables } from './tables/index.ts'
+import { QueryError } from './tables/table.ts'
 
 const FLUSH = 64 * 1024
 
@@ -24,6 +27,22 @@ export interface RequestThread {
 
 /** `now`: ms of the switch's clock. */
 export function openRequests(a: Arena, data: CommonData, now: () => number, requester: Requester): RequestThread {
+  const encoder = new TextEncoder()
+  const decoder = new TextDecoder()
+  const table = (asked: Uint8Array): Uint8Array => {
+    const { name, query } = JSON.parse(decoder.decode(asked)) as TableQuestion
+    let said: TableAnswer
+    const began = beginReading(a)
+    try {
+      said = { document: tables[name](contextOf(a), now(), query) }
+    } catch (e) {
+      if (!(e instanceof QueryError)) throw e
+      said = { error: e.message }
+    } finally {
+      if (began) endReading(a)
+    }
+    return encoder.encode(JSON.stringify(said))
+  }
   const post = new P.Post()
   const flush = (): void => {
     const message = post.take()
@@ -55,7 +74,8 @@ export function openRequests(a: Arena, data: CommonData, now: () => number, requ
         if (kind === P.ASK) {
           store(data.doing, 0, number)
           answering.ask(session, number, port, payload)
-        } else if (kind === P.MORE) answering.more(session)
+        } else if (kind === P.TABLE) post.add(P.TABLE, 0, number, 0, table(payload))
+        else if (kind === P.MORE) answering.more(session)
         else answering.gone(session)
       })
       flush()

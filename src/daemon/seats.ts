@@ -25,7 +25,16 @@ import { buildError } from '../wire/netlink.ts'
 import { EIO } from '../wire/netlink_error.ts'
 import type { Log } from './log.ts'
 import * as P from './post.ts'
-import { type CommonData, type ControlThreadData, END, type Said } from './protocol.ts'
+import {
+  type CommonData,
+  type ControlThreadData,
+  END,
+  type Said,
+  type TableAnswer,
+  type TableQuestion,
+  type Up,
+} from './protocol.ts'
+import { type Query, QueryError } from './tables/table.ts'
 
 /** A thread that does not end when it is asked to is ended, after so many ms. */
 const PATIENCE = 5000
@@ -41,11 +50,19 @@ interface Seat {
   readonly name: string
   thread: Thread
   readonly post: P.Post
+  /** The thread has said that it is there. */
+  up: boolean
   /** Not answered, oldest first. */
   asked: Asked[]
   /** Datagrams asked so far. */
   number: number
   doing: Int32Array
+}
+
+interface Awaited {
+  readonly seat: Seat
+  resolve(document: unknown): void
+  reject(e: Error): void
 }
 
 /** Where an asker's datagrams are. */
@@ -68,7 +85,7 @@ export interface SeatsOptions {
   readonly log: Log
   /** A notification, and the session that has it in its answer already (0: none). */
   tell(message: Uint8Array, except: number): void
-  /** A thread died before it did anything: another would, too. */
+  /** A thread died before it was there: another would, too. */
   failed(error: Error): void
 }
 
@@ -77,6 +94,9 @@ export class Seats implements Executor {
   readonly #switch: Seat
   readonly #control: Seat[]
   readonly #places = new Map<number, Place>()
+  /** Tables that are being made, by number. */
+  readonly #awaited = new Map<number, Awaited>()
+  #tables = 0
   #posting = false
   #ending = false
 
@@ -118,6 +138,21 @@ export class Seats implements Executor {
     this.#postLater()
   }
 
+  /** Has a control worker make a table (tables/). Rejects with QueryError. */
+  table(name: string, query: Query): Promise<unknown> {
+    const number = ++this.#tables
+    const seat = this.#idlest(this.#control[0])
+    seat.post.add(
+      P.TABLE,
+      0,
+      number,
+      0,
+      new TextEncoder().encode(JSON.stringify({ name, query } satisfies TableQuestion)),
+    )
+    this.#postLater()
+    return new Promise((resolve, reject) => this.#awaited.set(number, { seat, resolve, reject }))
+  }
+
   /** Control workers, by the thread that sits there: for tests and the curious. */
   get control(): readonly Thread[] {
     return this.#control.map((s) => s.thread)
@@ -133,7 +168,7 @@ export class Seats implements Executor {
   }
 
   #seat(name: string, thread: Thread, doing: Int32Array): Seat {
-    return { name, thread, doing, post: new P.Post(), asked: [], number: 0 }
+    return { name, thread, doing, post: new P.Post(), up: false, asked: [], number: 0 }
   }
 
   #spawn(i: number): { thread: Thread; doing: Int32Array } {
@@ -152,7 +187,7 @@ export class Seats implements Executor {
     })
     void thread.ended.then(({ code, error }) => {
       if (this.#ending) return
-      if (seat.number === 0) {
+      if (!seat.up) {
         this.#o.failed(error ?? new Error(`${seat.name} ended early (${code})`))
         return
       }
@@ -165,10 +200,15 @@ export class Seats implements Executor {
       )
       const begun = load(seat.doing, 0)
       const left = seat.asked
-      Object.assign(seat, this.#spawn(i), { asked: [], number: 0 })
+      Object.assign(seat, this.#spawn(i), { up: false, asked: [], number: 0 })
       seat.post.take()
       this.#mind(seat, i)
       this.#bereaved(left, begun)
+      for (const [number, awaited] of this.#awaited)
+        if (awaited.seat === seat) {
+          this.#awaited.delete(number)
+          awaited.reject(new Error(HALF_DONE))
+        }
     })
   }
 
@@ -213,7 +253,11 @@ export class Seats implements Executor {
     const busy = open > 0
     if (requestTypes(datagram).some(changesNet)) return busy && seat !== this.#switch ? null : this.#switch
     if (busy) return seat
-    let least = seat === null || seat === this.#switch ? this.#control[0] : seat
+    return this.#idlest(seat === null || seat === this.#switch ? this.#control[0] : seat)
+  }
+
+  /** The seat that has least to do; `least` when none has less. */
+  #idlest(least: Seat): Seat {
     for (const s of this.#control) if (s.asked.length < least.asked.length) least = s
     return least
   }
@@ -234,13 +278,18 @@ export class Seats implements Executor {
 
   #heard(seat: Seat, message: unknown): void {
     if (!(message instanceof Uint8Array)) {
-      const said = message as Said
-      if (said.log !== undefined) this.#o.log[said.log](said.what, said.message)
+      const said = message as Said | Up
+      if ('up' in said) seat.up = true
+      else if (said.log !== undefined) this.#o.log[said.log](said.what, said.message)
       return
     }
     P.readPost(message, (kind, id, number, _, payload) => {
       if (kind === P.NEWS) {
         this.#o.tell(payload, id)
+        return
+      }
+      if (kind === P.TABLE) {
+        this.#tableCame(number, payload)
         return
       }
       const place = this.#places.get(id)
@@ -249,6 +298,14 @@ export class Seats implements Executor {
       else if (kind === P.PAUSED) place.asker.paused()
       else this.#done(seat, place, number)
     })
+  }
+
+  #tableCame(number: number, payload: Uint8Array): void {
+    const awaited = this.#awaited.get(number)
+    this.#awaited.delete(number)
+    const said = JSON.parse(new TextDecoder().decode(payload)) as TableAnswer
+    if ('error' in said) awaited?.reject(new QueryError(said.error))
+    else awaited?.resolve(said.document)
   }
 
   #done(seat: Seat, place: Place, number: number): void {

@@ -10,6 +10,7 @@
 
 import { readFileSync } from 'node:fs'
 import { queueOf } from '../encap/root.ts'
+import { traceOpen } from '../encap/trace.ts'
 import { reclaim } from '../memory/pool.ts'
 import { leave } from '../memory/threads.ts'
 import { PortError } from '../port/port_error.ts'
@@ -30,6 +31,8 @@ import { openRequests } from './request_thread.ts'
 const HEADERS = 18
 /** Address space of the arena: all that a pointer reaches. */
 const ARENA_BYTES = 2 ** 31 - 65536
+/** Events that each thread keeps for those who follow them. */
+const TRACE_EVENTS = 8192
 /** Looks round after that long, ms, whatever it was told. */
 const NAP = 100
 
@@ -44,6 +47,7 @@ function open(data: SwitchThreadData): void {
     workers: data.workers,
   })
   const { arena } = sw
+  traceOpen(arena, TRACE_EVENTS)
   const ports = new LivePorts(sw, data.workers, say)
   configured.forEach((p, i) => {
     if (isLive(p) || data.workers > 0) ports.add(livePort(p, i, sw.portDevice(i)))

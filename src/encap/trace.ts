@@ -11,7 +11,7 @@ import { FLOW_COOKIE, FLOW_COOKIE_HI } from '../memory/layout/flow.ts'
 import { NETDEV_NAME } from '../memory/layout/netdev.ts'
 import { SUPER_PART_TRACE, SUPER_PARTS } from '../memory/layout/super.ts'
 import { MemoryError } from '../memory/pool.ts'
-import { TRACE_ARGS, traceCreate, traceRead, traceTime, traceWrite } from '../memory/trace_ring.ts'
+import { TRACE_ARGS, traceCreate, traceRead, traceTime, traceWrite, traceWritten } from '../memory/trace_ring.ts'
 import { NEIGH_ADDR, NEIGH_DEV, NEIGH_FAMILY, NEIGH_MAC, NEIGH_STATE, NUD_VALID, neighLookup } from '../net/neigh.ts'
 import { cas, load } from '../sync/atomic.ts'
 import { ENTRY_ID, ENTRY_NHE, ENTRY_ROUTE, ENTRY_WHY } from './encap_entry.ts'
@@ -214,13 +214,8 @@ export class TraceReader {
   /** What is new since the last call, by time; events of one thread at one time in their order. */
   read(): TraceRecord[] {
     const { a } = this
-    const part = a.m[partWord]
     const all: TraceRecord[] = []
-    if (part === 0) return all
-    const found: number[] = []
-    for (let node = load(a.m, (part + TRACE_NODES) >> 2); node !== 0; node = a.m[(node + NODE_NEXT) >> 2])
-      found.push(a.m[(node + NODE_RING) >> 2])
-    for (const ring of found.reverse()) {
+    for (const ring of this.rings()) {
       const { next, lost } = traceRead(a, ring, this.places.get(ring) ?? 0, (w) =>
         all.push({ id: w[1], time: traceTime(w), args: w.slice(4, 4 + TRACE_ARGS) }),
       )
@@ -228,5 +223,20 @@ export class TraceReader {
       this.lost += lost
     }
     return all.sort((x, y) => x.time - y.time)
+  }
+
+  /** Passes over what is new since the last call. */
+  skip(): void {
+    for (const ring of this.rings()) this.places.set(ring, traceWritten(this.a, ring))
+  }
+
+  private rings(): number[] {
+    const { a } = this
+    const part = a.m[partWord]
+    const found: number[] = []
+    if (part === 0) return found
+    for (let node = load(a.m, (part + TRACE_NODES) >> 2); node !== 0; node = a.m[(node + NODE_NEXT) >> 2])
+      found.push(a.m[(node + NODE_RING) >> 2])
+    return found.reverse()
   }
 }

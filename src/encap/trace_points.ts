@@ -90,7 +90,8 @@ const nudNames: [number, string][] = [
   [0x40, 'NOARP'],
   [0x80, 'PERMANENT'],
 ]
-const nudName = (state: number): string => nudNames.find(([bit]) => state & bit)?.[1] ?? 'NONE'
+/** NUD_* as `ip neigh` says it. */
+export const nudName = (state: number): string => nudNames.find(([bit]) => state & bit)?.[1] ?? 'NONE'
 
 /** An event with its fields under their names. */
 export interface TraceEvent {
