@@ -21,6 +21,7 @@ import type { Counter } from '../memory/counters.ts'
 import type { Args } from '../tc/args.ts'
 import type { Printer } from '../tc/printer.ts'
 import type { Builder } from '../wire/netlink.ts'
+import type { OffloadRule } from './offload.ts'
 
 /** What init, cleanup and dump need of the world. */
 export interface ActionContext {
@@ -83,6 +84,11 @@ export interface ActionKind {
   compile(c: CompileContext, act: number): void
   /** Appends what a driver is told that the action is: FLOW_ACTION_*. Absent: no driver is asked for such an action. */
   offload?(m: Int32Array, act: number, ids: number[]): void
+  /**
+   * What the driver of the profile mlx5 says against the action in a rule (offload.ts), undefined when it takes it. A
+   * kind without this is never offloaded.
+   */
+  driverRefuses?(m: Int32Array, act: number, r: OffloadRule): string | undefined
   /** Writes the content of TCA_ACT_OPTIONS, attributes in the kernel's order. */
   dump(c: ActionContext, act: number, b: Builder): void
 }

@@ -93,6 +93,14 @@ export const csum: ActionKind = {
     ids.push(FLOW_ACTION_CSUM)
   },
 
+  driverRefuses(m, act, r) {
+    if (r.pedits === 0) return 'Checksum update is supported only behind pedit'
+    const known = TCA_CSUM_UPDATE_FLAG_IPV4HDR | TCA_CSUM_UPDATE_FLAG_TCP | TCA_CSUM_UPDATE_FLAG_UDP
+    return (m[(act + FLAGS) >> 2] & ~known) !== 0
+      ? 'Checksum update is supported for IPv4, TCP and UDP only'
+      : undefined
+  },
+
   dump(c, act, b) {
     const o = dumpParms(c, act, b, TCA_CSUM_PARMS, 4)
     b.d.setUint32(o, c.a.m[(act + FLAGS) >> 2], true)

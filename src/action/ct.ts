@@ -315,6 +315,10 @@ export const ct: ActionKind = {
     ids.push(FLOW_ACTION_CT)
   },
 
+  driverRefuses() {
+    return undefined
+  },
+
   dump(c, act, b) {
     const { m, u8, d } = c.a
     const p = m[(act + BLOCK) >> 2]

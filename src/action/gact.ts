@@ -179,6 +179,17 @@ export const gact: ActionKind = {
     else ids.push(FLOW_ACTION_INVALID)
   },
 
+  driverRefuses(m, act, r) {
+    const control = m[(act + ACT_CONTROL) >> 2]
+    r.ends = true
+    if (control === TC_ACT_OK || control === TC_ACT_TRAP) return undefined
+    if (control > 0 && (control & ~TC_ACT_EXT_MASK) === TC_ACT_GOTO_CHAIN) {
+      return r.decap ? 'Goto is not supported with decap in one rule' : undefined
+    }
+    if (control !== TC_ACT_SHOT) return 'Offload of this verdict is not supported'
+    return r.forwards > 0 || r.pedits > 0 ? "Drop can't be offloaded with other actions" : undefined
+  },
+
   dump(c, act, b) {
     const { m } = c.a
     dumpParms(c, act, b, TCA_GACT_PARMS)

@@ -4,7 +4,13 @@
 // destination of the flow: the fast program names its encap entry, the slow one the device.
 
 import { ACT_PARAMS, TC_ACT_PIPE, TC_ACT_STOLEN } from '../memory/layout/action.ts'
-import { NETDEV_F_EXTERNAL, NETDEV_FEATURES } from '../memory/layout/netdev.ts'
+import {
+  NETDEV_F_EXTERNAL,
+  NETDEV_FEATURES,
+  NETDEV_KIND,
+  NETDEV_KIND_BAREUDP,
+  NETDEV_KIND_PORT,
+} from '../memory/layout/netdev.ts'
 import { OP_ENCAP, OP_REDIRECT, REDIRECT_INGRESS, REDIRECT_MIRROR } from '../memory/layout/program.ts'
 import { netdevByIndex } from '../net/netdev.ts'
 import type { Args } from '../tc/args.ts'
@@ -29,6 +35,7 @@ import {
 } from '../wire/tca_action.ts'
 import type { ActionKind } from './action.ts'
 import { checkControl, controlOr, dropControl, printControl, readIndex, setControl } from './control.ts'
+import { OUTPUTS_MAX } from './offload.ts'
 import { checkAttrs, controlOf, dumpParms, dumpTm, policy, printInstance, putParms, readAttrs } from './parms.ts'
 
 /** Params: TCA_EGRESS_REDIR…, the device's address and ifindex. */
@@ -198,6 +205,21 @@ export const mirred: ActionKind = {
     const eaction = m[(act + EACTION) >> 2]
     if (isEgress(eaction)) ids.push(isMirror(eaction) ? FLOW_ACTION_MIRRED : FLOW_ACTION_REDIRECT)
     else ids.push(isMirror(eaction) ? FLOW_ACTION_MIRRED_INGRESS : FLOW_ACTION_REDIRECT_INGRESS)
+  },
+
+  driverRefuses(m, act, r) {
+    if (!isEgress(m[(act + EACTION) >> 2])) return 'Redirect to ingress is supported only for OVS internal ports'
+    const dev = m[(act + DEV) >> 2]
+    const kind = m[(dev + NETDEV_KIND) >> 2]
+    if (kind !== NETDEV_KIND_PORT && !(r.encap && tunnelDeviceOf(m, act) !== 0)) {
+      return "Devices are not on same switch HW, can't offload forwarding"
+    }
+    if (r.mpls && kind !== NETDEV_KIND_BAREUDP) return 'MPLS push is supported only towards MPLS over UDP'
+    if (!r.encap && r.outputs.has(dev)) return "Can't support duplicate output devices"
+    if (++r.forwards > OUTPUTS_MAX) return `Can't support more than ${OUTPUTS_MAX} output ports`
+    r.outputs.add(dev)
+    r.encap = false
+    return undefined
   },
 
   dump(c, act, b) {

@@ -268,6 +268,13 @@ export const mpls: ActionKind = {
     else ids.push(action === TCA_MPLS_ACT_MODIFY ? FLOW_ACTION_MPLS_MANGLE : FLOW_ACTION_INVALID)
   },
 
+  driverRefuses(m, act, r) {
+    const action = m[(act + M_ACTION) >> 2]
+    if (action !== TCA_MPLS_ACT_PUSH && action !== TCA_MPLS_ACT_POP) return 'Of mpls only push and pop are supported'
+    r.mpls = action === TCA_MPLS_ACT_PUSH
+    return undefined
+  },
+
   dump(c, act, b) {
     const { m } = c.a
     b.d.setInt32(dumpParms(c, act, b, TCA_MPLS_PARMS, 4), m[(act + M_ACTION) >> 2], true)

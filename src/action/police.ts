@@ -6,7 +6,16 @@
 // it is what the list goes on with, and ACT_CONTROL2 the other, which the op deals with. The buckets are a block
 // (memory/layout/action_state.ts).
 
-import { ACT_CHAIN, ACT_CONTROL, ACT_CONTROL2, ACT_PARAMS, TC_ACT_JUMP, TC_ACT_PIPE } from '../memory/layout/action.ts'
+import {
+  ACT_CHAIN,
+  ACT_CONTROL,
+  ACT_CONTROL2,
+  ACT_PARAMS,
+  TC_ACT_JUMP,
+  TC_ACT_OK,
+  TC_ACT_PIPE,
+  TC_ACT_SHOT,
+} from '../memory/layout/action.ts'
 import * as Police from '../memory/layout/action_state.ts'
 import { OP_POLICE } from '../memory/layout/program.ts'
 import { alloc, freeRcu, TAG_POLICE } from '../memory/pool.ts'
@@ -275,6 +284,12 @@ export const police: ActionKind = {
 
   offload(_m, _act, ids) {
     ids.push(FLOW_ACTION_POLICE)
+  },
+
+  driverRefuses(m, act) {
+    const known = (v: number): boolean => v === TC_ACT_OK || v === TC_ACT_SHOT || goesOn(v)
+    const both = known(m[(act + ACT_CONTROL) >> 2]) && known(m[(act + ACT_CONTROL2) >> 2])
+    return both ? undefined : 'Offload is supported only for pipe, ok, jump and drop'
   },
 
   dump(c, act, b) {

@@ -114,6 +114,10 @@ export const sample: ActionKind = {
     ids.push(FLOW_ACTION_SAMPLE)
   },
 
+  driverRefuses() {
+    return undefined
+  },
+
   dump(c, act, b) {
     const { m } = c.a
     dumpParms(c, act, b, TCA_SAMPLE_PARMS)

@@ -189,6 +189,11 @@ export const skbedit: ActionKind = {
     else ids.push(flags === SKBEDIT_F_PRIORITY ? FLOW_ACTION_PRIORITY : FLOW_ACTION_INVALID)
   },
 
+  driverRefuses(m, act) {
+    if (m[(act + FLAGS) >> 2] !== SKBEDIT_F_PTYPE) return 'Of skbedit only ptype is supported'
+    return m[(act + PTYPE) >> 2] !== 0 ? 'Skbedit ptype is supported only with type host' : undefined
+  },
+
   dump(c, act, b) {
     const { m } = c.a
     const flags = m[(act + FLAGS) >> 2]

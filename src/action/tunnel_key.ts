@@ -305,6 +305,12 @@ export const tunnelKey: ActionKind = {
     ids.push(tunOf(m, act) === 0 ? FLOW_ACTION_TUNNEL_DECAP : FLOW_ACTION_TUNNEL_ENCAP)
   },
 
+  driverRefuses(m, act, r) {
+    if (tunOf(m, act) === 0) r.decap = true
+    else r.encap = true
+    return undefined
+  },
+
   dump(c, act, b) {
     const { m, u8, d } = c.a
     const tun = tunOf(m, act)

@@ -1,6 +1,7 @@
 // vlan: pushes, pops or changes the outer VLAN tag; with pop_eth and push_eth the Ethernet header (m_vlan.c, act_vlan.c).
 
 import { ACT_PARAMS, TC_ACT_PIPE } from '../memory/layout/action.ts'
+import { KEY_VLAN_TCI } from '../memory/layout/flow_key.ts'
 import {
   OP_VLAN_MODIFY,
   OP_VLAN_POP,
@@ -39,6 +40,7 @@ import {
 } from '../wire/tca_action.ts'
 import type { ActionKind } from './action.ts'
 import { checkControl, dropControl, printControl, readControlAndIndex, setControl } from './control.ts'
+import { headerChanged } from './offload.ts'
 import { checkAttrs, controlOf, dumpParms, dumpTm, policy, printInstance, putParms, readAttrs } from './parms.ts'
 import { refuseOp } from './unsupported.ts'
 
@@ -49,6 +51,9 @@ const VID = ACT_PARAMS + 8
 const PRIO = ACT_PARAMS + 12
 const HAS_PRIO = ACT_PARAMS + 16
 const MACS = ACT_PARAMS + 20
+
+/** Tags that a NIC pushes, or pops, in one rule. */
+const DEPTH = 2
 
 const NAMES: Readonly<Record<number, string>> = {
   [TCA_VLAN_ACT_POP]: 'pop',
@@ -242,6 +247,26 @@ export const vlan: ActionKind = {
 
   offload(m, act, ids) {
     ids.push(IDS[m[(act + V_ACTION) >> 2]] ?? FLOW_ACTION_INVALID)
+  },
+
+  driverRefuses(m, act, r) {
+    const action = m[(act + V_ACTION) >> 2]
+    headerChanged(r)
+    switch (action) {
+      case TCA_VLAN_ACT_PUSH:
+        return ++r.vlanPush > DEPTH ? 'Too many VLAN tags to push' : undefined
+      case TCA_VLAN_ACT_POP:
+        return ++r.vlanPop > DEPTH ? 'Too many VLAN tags to pop' : undefined
+      case TCA_VLAN_ACT_MODIFY: {
+        const tci = r.mask[KEY_VLAN_TCI]
+        if (tci === 0 && r.mask[KEY_VLAN_TCI + 1] === 0) return 'VLAN rewrite is supported only with a match on VLAN'
+        if (m[(act + HAS_PRIO) >> 2] === 0) return undefined
+        const matched = (tci & 0xe0) === 0xe0 ? r.key[KEY_VLAN_TCI] >> 5 : 0
+        return m[(act + PRIO) >> 2] !== matched ? 'Changing VLAN prio is not supported' : undefined
+      }
+      default:
+        return r.mpls || action === TCA_VLAN_ACT_POP_ETH ? undefined : 'Pushing an Ethernet header goes only with MPLS'
+    }
   },
 
   dump(c, act, b) {

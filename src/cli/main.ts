@@ -45,6 +45,11 @@ program
   .option('--workers <n>', 'datapath workers; more than one run as threads', count(1, 16), 1)
   .option('--events <file>', 'write what happened to rules, encaps and neighbours there; as JSON when it ends in .json')
   .addOption(new Option('--pcap-backend <name>', 'read captures through another package').choices(['pcap-parser']))
+  .addOption(
+    new Option('--profile <name>', 'say of each rule whether such a NIC would offload it (in_hw, not_in_hw)').choices([
+      'mlx5',
+    ]),
+  )
   .option('--control-workers <n>', 'threads that parse and insert long batches of tc lines', count(1, 16))
   .option('--pace', 'wait for the wall clock between packets')
   .addHelpText(

@@ -14,6 +14,7 @@ export interface ReplayCommand {
   readonly workers: number
   readonly events?: string
   readonly pcapBackend?: 'pcap-parser'
+  readonly profile?: 'mlx5'
   readonly pace?: boolean
   readonly controlWorkers?: number
 }
@@ -29,6 +30,7 @@ export async function replay(folder: string | undefined, o: ReplayCommand): Prom
       workers: o.workers,
       events: o.events,
       pcapBackend: o.pcapBackend,
+      profile: o.profile,
       pace: o.pace,
       controlWorkers: o.controlWorkers,
       progress: progress.update,

@@ -16,6 +16,7 @@
 //       neigh: kernel               # who resolves the uplink's neighbours; own: the switch, which then gets everything
 //   scripts: [setup.tc, rules.tc]   # ip and tc lines to run at the start, relative to this file
 //   workers: 1                      # datapath threads, which share the live ports; one for each core when absent
+//   profile: mlx5                   # say of each rule whether a NIC with this driver would offload it
 //   busy_poll: false                # they never sleep
 //   pin: false                      # each has a core of its own
 //   control_workers: 3              # threads that do requests; when absent, one less than there are cores
@@ -93,6 +94,7 @@ const schema = z.strictObject({
     }),
   scripts: z.array(z.string().min(1)).default([]),
   workers: z.int().min(1).max(WORKERS_MAX).optional(),
+  profile: z.enum(['mlx5']).optional(),
   busy_poll: z.boolean().default(false),
   pin: z.boolean().default(false),
   control_workers: z.int().min(1).max(CONTROL_WORKERS_MAX).optional(),
@@ -123,6 +125,8 @@ export interface Config {
   /** Datapath threads; undefined: one for each core. */
   readonly workers: number | undefined
   /** They never sleep. */
+  /** Each rule is told whether a NIC with this driver would take it. */
+  readonly profile?: 'mlx5'
   readonly busyPoll: boolean
   /** Each has a core of its own. */
   readonly pin: boolean
@@ -174,6 +178,7 @@ export function parseConfig(text: string, path: string): Config {
     })),
     scripts: c.scripts.map((s) => resolve(dirname(path), s)),
     workers: c.workers,
+    profile: c.profile,
     busyPoll: c.busy_poll,
     pin: c.pin,
     controlWorkers: c.control_workers,

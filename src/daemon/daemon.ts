@@ -56,9 +56,9 @@ const controlWorkers = (): number => Math.max(1, availableParallelism() - 1)
 export async function startDaemon(config: Config, log: Log): Promise<Daemon> {
   const began = beginning()
   const common: CommonData = { began, listening: newListening(), doing: new Int32Array(new SharedArrayBuffer(4)) }
-  const { ports, scripts } = config
+  const { ports, scripts, profile } = config
   const workers = ports.some(isLive) ? (config.workers ?? availableParallelism()) : 0
-  const data: SwitchThreadData = { ...common, role: 'switch', ports, scripts, workers }
+  const data: SwitchThreadData = { ...common, role: 'switch', ports, scripts, profile, workers }
   const thread = spawn(new URL('./switch_thread.ts', import.meta.url), data, 'switch')
   const { memory, seats: datapathSeats } = await ready(thread, log)
   const arena = attachArena(memory)

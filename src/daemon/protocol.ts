@@ -18,6 +18,7 @@ export interface SwitchThreadData extends CommonData {
   readonly role: 'switch'
   readonly ports: readonly PortConfig[]
   readonly scripts: readonly string[]
+  readonly profile?: 'mlx5'
   /** Datapath threads that main will start, 0 without live ports. */
   readonly workers: number
 }

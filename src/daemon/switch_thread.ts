@@ -45,6 +45,7 @@ function open(data: SwitchThreadData): void {
     arenaBytes: ARENA_BYTES,
     packets: packetSlots(configured),
     workers: data.workers,
+    profile: data.profile,
   })
   const { arena } = sw
   traceOpen(arena, TRACE_EVENTS)

@@ -35,6 +35,7 @@ import { EINVAL, ENOENT, EOPNOTSUPP, NetlinkError } from '../wire/netlink_error.
 import * as Flower from '../wire/tca_flower.ts'
 import * as Matchall from '../wire/tca_matchall.ts'
 import { TCA_U32_ACT } from '../wire/tca_u32.ts'
+import { TCA_CLS_FLAGS_IN_HW } from '../wire/tcm.ts'
 import { isString } from './action_message.ts'
 import type { FlowContext } from './context.ts'
 import { readExactKey } from './exact_key.ts'
@@ -132,8 +133,9 @@ export const flower: Classifier = {
       unpack(m, flow, shown)
       putKeys(c, b, shown)
     }
-    b.attrU32(Flower.TCA_FLOWER_FLAGS, m[(flow + FLOW_CLS_FLAGS) >> 2])
-    if (!terse) b.attrU32(Flower.TCA_FLOWER_IN_HW_COUNT, 0)
+    const flags = m[(flow + FLOW_CLS_FLAGS) >> 2]
+    b.attrU32(Flower.TCA_FLOWER_FLAGS, flags)
+    if (!terse) b.attrU32(Flower.TCA_FLOWER_IN_HW_COUNT, (flags & TCA_CLS_FLAGS_IN_HW) === 0 ? 0 : 1)
   },
 }
 

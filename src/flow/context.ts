@@ -38,7 +38,13 @@ const STATE_COOKIES = 0
 const STATE_BLOCKS = 4
 /** What the u32 prios of a qdisc share, linked by COMMON_NEXT. @under rtnl */
 const STATE_U32 = 8
+/** PROFILE_*. @constant */
+const STATE_PROFILE = 12
 const STATE_SIZE = 64
+
+/** Which NIC a switch pretends to be: none, which refuses nothing, or one with the driver mlx5e (mlx5.ts). */
+export const PROFILE_SOFTWARE = 0
+export const PROFILE_MLX5 = 1
 
 const stateOf = (a: Arena): number => a.m[(SUPER_PARTS + SUPER_PART_FLOW) >> 2]
 /** Word of the first shared block. */
@@ -47,9 +53,13 @@ export const sharedBlocks = (a: Arena): number => (stateOf(a) + STATE_BLOCKS) >>
 /** Word of the first qdisc's tables of u32 filters. */
 export const u32Commons = (a: Arena): number => (stateOf(a) + STATE_U32) >> 2
 
+/** PROFILE_* of the arena. */
+export const profileOf = (a: Arena): number => a.m[(stateOf(a) + STATE_PROFILE) >> 2]
+
 /** Makes the shared state. Once for an arena, by the thread that makes the switch. */
-export function flowInit(a: Arena): void {
+export function flowInit(a: Arena, profile = PROFILE_SOFTWARE): void {
   a.m[(SUPER_PARTS + SUPER_PART_FLOW) >> 2] = alloc(a, STATE_SIZE, TAG_LOCAL)
+  a.m[(stateOf(a) + STATE_PROFILE) >> 2] = profile
   actionTableInit(a)
 }
 

@@ -13,14 +13,15 @@ import * as Tcm from '../wire/tcm.ts'
 import { initActions, isString } from './action_message.ts'
 import { type ChainEvents, findChain, getChain, putChain } from './chain.ts'
 import { chainEvents } from './chain_message.ts'
-import { classifierAt, classifierOf, flower, isU32 } from './classifier.ts'
+import { type Classifier, classifierAt, classifierOf, flower, isU32 } from './classifier.ts'
 import { ACTIONS_MAX } from './compile.ts'
-import { bumpGeneration, type FlowContext } from './context.ts'
+import { bumpGeneration, type FlowContext, PROFILE_MLX5, profileOf } from './context.ts'
 import { isRestoring } from './exact_key.ts'
 import { fillFilter, fillU32 } from './filter_message.ts'
 import { failFlow, finishFlow, makeFlow, putFlow } from './flow.ts'
 import { AGAIN, DONE, type Joined, join, takeFlow } from './flow_table.ts'
 import { matchScratch } from './match_scratch.ts'
+import { offloadRefused } from './mlx5.ts'
 import { addPrio, findPrio, notFound, putPrio, unlinkEmptyPrio } from './prio.ts'
 import { withRtnl } from './rtnl.ts'
 import { isTold, optionsEnd, parseRequest, parseTcm, type Request, replyTo, tca, tell } from './tcm_request.ts'
@@ -179,15 +180,24 @@ function parseFlow(c: FlowContext, r: Request, prio: number, old: number): numbe
   if ((flags & ~(SKIP | Tcm.TCA_CLS_FLAGS_VERBOSE)) !== 0 || (flags & SKIP) === SKIP) throw new NetlinkError(EINVAL)
   c.actions.block = r.hook.block
   const n = act === 0 ? 0 : initActions(c, d, act, { bind: true, clsFlags: flags }, acts)
-  const flow = makeFlow(c, scratch, acts, n, r.hook.direction, flags | Tcm.TCA_CLS_FLAGS_NOT_IN_HW, classid)
+  const refused = offloadVerdict(c, r, kind, n, flags)
+  const hw = refused === undefined ? Tcm.TCA_CLS_FLAGS_IN_HW : Tcm.TCA_CLS_FLAGS_NOT_IN_HW
+  const flow = makeFlow(c, scratch, acts, n, r.hook.direction, flags | hw, classid)
   try {
     checkTemplate(m, prio)
-    if ((flags & Tcm.TCA_CLS_FLAGS_SKIP_SW) !== 0) throw new NetlinkError(EOPNOTSUPP) // nothing is in hardware
+    if ((flags & Tcm.TCA_CLS_FLAGS_SKIP_SW) !== 0 && refused !== undefined) throw new NetlinkError(EOPNOTSUPP, refused)
   } catch (e) {
     failFlow(c.a, flow, e)
     throw e
   }
   return flow
+}
+
+/** Why the flow of the scratch and of `acts` is not in hardware: '' where there is none, or the filter wants it so. */
+function offloadVerdict(c: FlowContext, r: Request, kind: Classifier, n: number, flags: number): string | undefined {
+  if (profileOf(c.a) !== PROFILE_MLX5 || (flags & Tcm.TCA_CLS_FLAGS_SKIP_HW) !== 0) return ''
+  const reason = offloadRefused(c, { kind, block: r.hook.block, direction: r.hook.direction }, scratch, acts, n)
+  return reason === undefined ? undefined : `mlx5_core: ${reason}`
 }
 
 const SKIP = Tcm.TCA_CLS_FLAGS_SKIP_HW | Tcm.TCA_CLS_FLAGS_SKIP_SW

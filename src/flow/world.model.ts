@@ -38,6 +38,8 @@ export interface World {
 }
 
 export interface WorldOptions {
+  /** PROFILE_*. */
+  profile?: number
   /** p0, p1, … */
   ports?: number
   /** The world that another thread made. */
@@ -59,7 +61,7 @@ export function makeWorld(o: WorldOptions = {}): World {
   if (!o.memory) {
     netInit(a)
     encapInit(a)
-    flowInit(a)
+    flowInit(a, o.profile)
   }
   const notify = o.notify ? (m: Uint8Array) => notified.push(m) && undefined : undefined
   const c = openFlow(a, { now: () => clock.now, ...(notify ? { notify } : {}) })

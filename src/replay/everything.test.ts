@@ -11,7 +11,7 @@ import { chipModule } from '../datapath/chip_module.ts'
 import { matchGroups } from '../match/index.ts'
 import { everything, TURNS } from './everything.fixture.ts'
 import { replay } from './replay.ts'
-import { scenarioOf } from './scenario.ts'
+import { loadScenario, scenarioOf } from './scenario.ts'
 
 chipModule() // built here, where no test's time runs
 
@@ -44,4 +44,15 @@ test('every line is accepted, whichever way keys and actions are turned, and pac
     const { summary } = await replay(scenarioOf([rules], [`p0=${capture}`]))
     expect(summary.packets.out + summary.packets.dropped).toBeGreaterThanOrEqual(summary.packets.in)
   }
+})
+
+test('with the profile mlx5 the same packets leave, and each rule says whether it is in hardware', {
+  timeout: 60_000,
+}, async () => {
+  const first = loadScenario(fileURLToPath(new URL('../../fixtures/first', import.meta.url)))
+  const [plain, nic] = [await replay(first), await replay(first, { profile: 'mlx5' })]
+  const flags = (r: typeof plain, flag: string): number => JSON.stringify(r.filters).split(`"${flag}":true`).length - 1
+  expect([flags(plain, 'in_hw'), flags(nic, 'in_hw')]).toEqual([0, flags(plain, 'not_in_hw') - flags(nic, 'not_in_hw')])
+  expect(flags(nic, 'in_hw')).toBeGreaterThan(3)
+  expect(nic.summary.packets.in).toBe(plain.summary.packets.in)
 })

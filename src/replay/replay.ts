@@ -31,6 +31,8 @@ export interface ReplayOptions {
   readonly workers?: number
   /** File for the events of the scheme, a line each. */
   readonly events?: string
+  /** Says of each rule whether a NIC with this driver would take it. */
+  readonly profile?: 'mlx5'
   /** Reads captures through the npm package of that name. */
   readonly pcapBackend?: 'pcap-parser'
   /** Waits for the wall clock, so that packets come at the distances of the capture. */
@@ -87,6 +89,7 @@ export async function replay(scenario: Scenario, options: ReplayOptions = {}): P
     frameSize: largestMtu(scenario) + 18,
     workers: threads,
     trace: options.observer?.trace,
+    profile: options.profile,
   })
   const counts = () => new Float64Array(scenario.ports.length)
   const traffic = { inPackets: counts(), inBytes: counts(), outPackets: counts(), outBytes: counts() }

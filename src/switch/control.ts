@@ -8,7 +8,7 @@
 
 import { conntrackInit } from '../conntrack/table.ts'
 import { encapInit, MODE_OFFLOAD, MODE_SOFTWARE } from '../encap/encap.ts'
-import { type FlowContext, flowInit } from '../flow/context.ts'
+import { type FlowContext, flowInit, PROFILE_MLX5, PROFILE_SOFTWARE } from '../flow/context.ts'
 import { openFlow } from '../flow/open.ts'
 import { flowDump, flowRequest, isFlowDump, isFlowRequest } from '../flow/request.ts'
 import type { Arena } from '../memory/arena.ts'
@@ -47,6 +47,8 @@ export interface ControlOptions {
 export interface TableOptions {
   /** As a switchdev NIC treats its neighbours, instead of as the kernel's software path does. */
   readonly offload?: boolean
+  /** Pretends to be a NIC: what its driver would not offload is shown as not in hardware, and refused with skip_sw. */
+  readonly profile?: 'mlx5'
   /** Connections that may be tracked at once; by default a share of the arena. */
   readonly connections?: number
 }
@@ -54,8 +56,8 @@ export interface TableOptions {
 /** Makes the tables in a new arena: devices (with loopback), addresses, routes, neighbours, filters, encaps. Once. */
 export function makeTables(a: Arena, o: TableOptions = {}): void {
   netInit(a)
-  encapInit(a, { mode: o.offload ? MODE_OFFLOAD : MODE_SOFTWARE })
-  flowInit(a)
+  encapInit(a, { mode: o.offload || o.profile === 'mlx5' ? MODE_OFFLOAD : MODE_SOFTWARE })
+  flowInit(a, o.profile === 'mlx5' ? PROFILE_MLX5 : PROFILE_SOFTWARE)
   conntrackInit(a, o.connections)
 }
 

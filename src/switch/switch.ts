@@ -59,6 +59,8 @@ export interface SwitchOptions {
   readonly offload?: boolean
   /** Connections that may be tracked at once; by default a share of the arena. */
   readonly connections?: number
+  /** Pretends to be a NIC with this driver (flow/mlx5.ts). */
+  readonly profile?: 'mlx5'
   /** Hears what the switch's own datapath does with each packet. */
   readonly trace?: Trace
 }
