@@ -1,6 +1,6 @@
 // What packets are to their connections: each protocol's beginning, middle and end, what is invalid, zones, marks,
 // labels, fragments, what is forgotten and when, and a table that is full.
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import { DROP_CT, DROP_CT_FULL, DROP_FRAG_TIMEOUT } from '../memory/layout/drop.ts'
 import { fragments, ipFrame, type TcpText, tagged, tcp, udp } from '../testing/packets.ts'
 import { connectionCount, earlyDrops } from './table.ts'
@@ -11,6 +11,8 @@ const SYN = 2
 const RST = 4
 const PSH = 8
 const ACK = 16
+
+vi.setConfig({ testTimeout: 60000 })
 
 const A = '10.0.0.1'
 const B = '10.0.0.2'

@@ -1,10 +1,12 @@
 // Address translation of connections: to and back, both families, ports that are taken, and the packets in ICMP errors.
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import { DROP_CT_CLASH } from '../memory/layout/drop.ts'
 import { fragments, ipv4Residue, tcp, udp } from '../testing/packets.ts'
 import { complement, pseudoSum, sum } from '../wire/checksum.ts'
 import * as Eth from '../wire/ethernet.ts'
 import { icmp, packetOf, World } from './world.fixture.ts'
+
+vi.setConfig({ testTimeout: 60000 })
 
 const A = '10.0.0.1'
 const B = '10.0.0.2'
