@@ -195,10 +195,7 @@ function print(d: DataView, o: number, end: number, out: Printer, v6: boolean): 
   parseAttrs(d, o, end, attrs, L.IFLA_IPTUN_FWMARK)
   const u8 = (t: number): number => (attrs[t] ? d.getUint8(attrs[t]) : 0)
   const u32 = (t: number): number => (attrs[t] ? d.getUint32(attrs[t], true) : 0)
-  if (attrs[L.IFLA_IPTUN_COLLECT_METADATA]) {
-    out.bool('external', 'external ', true)
-    return
-  }
+  if (attrs[L.IFLA_IPTUN_COLLECT_METADATA]) out.bool('external', 'external ', true)
   const mode = (v6 ? MODE_NAMES6 : MODE_NAMES4)[u8(L.IFLA_IPTUN_PROTO)]
   if (mode) out.str('proto', '%s ', mode)
   for (const [name, t] of [
