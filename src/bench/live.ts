@@ -102,12 +102,12 @@ async function once(forwarder: string, o: LiveOptions, sink: number): Promise<Ru
     if (forwarder === 'sink') started.push(await helper(w.f, ['drop', 'p0']))
     else if (forwarder === 'kernel') kernelForwarder(w)
     else started.push(await ourForwarder(w, dir, forwarder))
-    const generator = startGenerator(w, o.size)
+    const generator = startGenerator(w, o.size, forwarder !== 'sink')
     started.push(generator.process)
     const pid = forwarder === 'sink' || forwarder === 'kernel' ? 0 : daemonPid(started[0])
     const read = async (): Promise<Ticks> => ({
       ...(await generator.ask()),
-      ...received(forwarder === 'sink' ? w.f : w.r, forwarder === 'sink' ? 'p0' : 'r1'),
+      ...received(forwarder === 'sink' ? w.f : w.s, forwarder === 'sink' ? 'p0' : 'r1'),
       forwarder: pid === 0 ? 0 : processTime(pid),
       softirq: softirqTime(),
       wall: performance.now() * 1e6,
@@ -128,7 +128,7 @@ async function once(forwarder: string, o: LiveOptions, sink: number): Promise<Ru
   } finally {
     for (const p of started) p.kill()
     await sleep(200)
-    for (const ns of [w.s, w.f, w.r]) ip(['netns', 'del', ns])
+    for (const ns of [w.s, w.f]) ip(['netns', 'del', ns])
     rmSync(dir, { recursive: true, force: true })
   }
 }
@@ -145,9 +145,9 @@ function ip(words: readonly string[]): string {
 }
 
 interface World {
+  /** Both ends: the generator's and the receiver's. */
   readonly s: string
   readonly f: string
-  readonly r: string
 }
 
 let number = 0
@@ -155,16 +155,16 @@ let number = 0
 function makeWorld(): World {
   const name = (letter: string): string => `fbl${process.pid}${letter}${number}`
   number++
-  const w = { s: name('s'), f: name('f'), r: name('r') }
+  const w = { s: name('s'), f: name('f') }
   for (const ns of Object.values(w)) {
     ip(['netns', 'add', ns])
     ip(['netns', 'exec', ns, 'sh', '-c', 'echo 1 > /proc/sys/net/ipv6/conf/default/disable_ipv6'])
   }
   const line = (ns: string, text: string): string => ip(['-n', ns, ...text.split(' ')])
   line(w.s, `link add s0 type veth peer name p0 netns ${w.f}`)
-  line(w.r, `link add r1 type veth peer name p1 netns ${w.f}`)
+  line(w.s, `link add r1 type veth peer name p1 netns ${w.f}`)
   line(w.s, 'link set s0 up')
-  line(w.r, 'link set r1 up')
+  line(w.s, 'link set r1 up')
   for (const p of ['p0', 'p1']) line(w.f, `link set ${p} up`)
   return w
 }
@@ -255,6 +255,7 @@ async function said(child: ChildProcess, word: string): Promise<void> {
 function startGenerator(
   w: World,
   size: number,
+  window: boolean,
 ): { process: ChildProcess; ask(): Promise<{ sent: number; generator: number }> } {
   const frame = new Uint8Array(size)
   const d = new DataView(frame.buffer)
@@ -271,7 +272,7 @@ function startGenerator(
   d.setUint16(34, 1000)
   d.setUint16(36, 2000)
   d.setUint16(38, size - 34)
-  const child = program(w.s, 'live_generator', ['s0', Buffer.from(frame).toString('hex')])
+  const child = program(w.s, 'live_generator', ['s0', Buffer.from(frame).toString('hex'), ...(window ? ['r1'] : [])])
   const lines = createInterface({ input: child.stdout! })[Symbol.asyncIterator]()
   return {
     process: child,

@@ -1,18 +1,25 @@
-// The sender of `bench live`: one frame, by sendmmsg, as fast as one CPU does it, until stdin ends.
+// The sender of `bench live`: one frame, by sendmmsg, as fast as it comes out again at the other end.
 //
-//   live_generator.ts DEVICE FRAME-IN-HEX
+//   live_generator.ts DEVICE FRAME-IN-HEX [RECEIVER]
 //
-// Prints a line of JSON each time it reads a line: frames sent so far, and its CPU time in ns (its own, and the kernel's
-// in its name, which on a veth is the receiver's as well).
+// At most WINDOW frames are under way, as the receiving device's counter tells: what a ring drops because the forwarder
+// had no CPU at the moment would cost its time and be no packet. Without a receiver there is no window. Prints a line of
+// JSON each time it reads a line: frames sent so far, and the CPU time of the calls that sent them, ns (on a veth they do
+// the receiver's work as well). Waiting is not counted.
 
+import { closeSync, openSync, readSync } from 'node:fs'
 import { openSender } from '../port/packet_socket.ts'
-import { addressOf, ifindexOf, MSG_DONTWAIT, sendmmsg, setAffinity, threadCpu } from '../sys/libc.ts'
+import { addressOf, ifindexOf, MSG_DONTWAIT, ppoll, sendmmsg, setAffinity, threadCpuTime } from '../sys/libc.ts'
 
 const BATCH = 64
+const WINDOW = 192
+/** What has not come after so many waits is lost. */
+const PATIENCE = 200
+const WAIT_NS = 20_000
 const MMSGHDR = 64
 const IOVEC = 16
 
-const [device, hex] = process.argv.slice(2)
+const [device, hex, receiver] = process.argv.slice(2)
 const frame = Buffer.from(hex, 'hex')
 const memory = new Uint8Array(BATCH * (MMSGHDR + IOVEC) + frame.length)
 const base = addressOf(memory)
@@ -35,15 +42,32 @@ process.stdin.on('data', (text) => {
 })
 process.stdin.on('end', () => process.exit(0))
 
+const counter = receiver === undefined ? -1 : openSync(`/sys/class/net/${receiver}/statistics/rx_packets`, 'r')
+const text = Buffer.alloc(32)
+function came(): number {
+  if (counter < 0) return sent // no window
+  return Number(text.toString('latin1', 0, readSync(counter, text, 0, text.length, 0)))
+}
+
+const before = counter < 0 ? 0 : came()
+/** Frames that are not expected any more. */
+let lost = 0
+let cpu = 0
+
 function turn(): void {
   for (let i = 0; i < 100; i++) {
+    let waits = 0
+    while (sent - lost - (came() - before) > WINDOW - BATCH && waits++ < PATIENCE) ppoll(null, 0, WAIT_NS)
+    if (waits > PATIENCE) lost = sent - (came() - before)
+    const start = threadCpuTime()
     const n = sendmmsg(fd, memory, BATCH, MSG_DONTWAIT)
+    cpu += threadCpuTime() - start
     if (n > 0) sent += n
   }
-  for (; asked > 0; asked--) {
-    const { user, system } = threadCpu()
-    process.stdout.write(`${JSON.stringify({ sent, cpu: Math.round((user + system) * 1e9) })}\n`)
-  }
+  for (; asked > 0; asked--) process.stdout.write(`${JSON.stringify({ sent, cpu })}\n`)
   setImmediate(turn)
 }
 turn()
+process.on('exit', () => {
+  if (counter >= 0) closeSync(counter)
+})

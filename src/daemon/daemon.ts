@@ -38,6 +38,7 @@ export interface Daemon {
   readonly server: RtnlServer
   readonly http: HttpServer
   readonly seats: Seats
+  readonly datapath: DatapathThreads
   /** Nanoseconds of the switch's clock. */
   now(): number
   /** Settles with what makes it impossible to go on: the death of the switch thread. */
@@ -126,6 +127,7 @@ export async function startDaemon(config: Config, log: Log): Promise<Daemon> {
     server,
     http,
     seats,
+    datapath,
     now: openClock(began),
     failed,
     async close() {

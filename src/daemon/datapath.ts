@@ -40,6 +40,10 @@ export class DatapathThreads {
     for (let worker = 1; worker <= o.seats.length; worker++) this.#start(worker)
   }
 
+  get seats(): readonly Seat[] {
+    return this.#o.seats
+  }
+
   /** Ends them in order. The switch thread still runs: it takes what they hand up. */
   async close(): Promise<void> {
     this.#ending = true
