@@ -310,7 +310,8 @@ export class LivePorts {
       this.#withdraw(p, link === undefined ? `there is no device ${device}` : `another device is called ${device}`)
       return
     }
-    if (this.#isBroken(p.open) && link.running) {
+    // What failed while the device was down says nothing about the sockets.
+    if (this.#isBroken(p.open) && link.running && p.running) {
       this.#withdraw(p, `a socket on ${device} failed`)
       return
     }
