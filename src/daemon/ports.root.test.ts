@@ -41,9 +41,13 @@ async function start(ns: Namespace, ports: object[], setup: string, ready = '"re
   writeFileSync(join(dir, 'setup.tc'), setup)
   const config = { socket: join(dir, 's'), ports, scripts: ['setup.tc'], workers: 2 }
   writeFileSync(join(dir, 'c.yaml'), JSON.stringify(config))
-  const child = spawn('ip', ['netns', 'exec', ns.name, process.execPath, command, 'run', '--config', join(dir, 'c.yaml')], {
-    stdio: ['ignore', 'pipe', 'pipe'],
-  })
+  const child = spawn(
+    'ip',
+    ['netns', 'exec', ns.name, process.execPath, command, 'run', '--config', join(dir, 'c.yaml')],
+    {
+      stdio: ['ignore', 'pipe', 'pipe'],
+    },
+  )
   let log = ''
   const said = new Promise<void>((resolve, reject) => {
     const hear = (text: Buffer): void => {
@@ -69,28 +73,33 @@ tc filter add dev p1 ingress prio 1 protocol all flower action mirred egress red
 /** Pings until it is answered: a port is looked for a few times a second. */
 const answered = (from: Namespace, to: string): Promise<void> =>
   expect
-    .poll(() => {
-      try {
-        return from.run('ping', '-c', '1', '-W', '1', to)
-      } catch {
-        return ''
-      }
-    }, { timeout: 20_000, interval: 100 })
+    .poll(
+      () => {
+        try {
+          return from.run('ping', '-c', '1', '-W', '1', to)
+        } catch {
+          return ''
+        }
+      },
+      { timeout: 20_000, interval: 100 },
+    )
     .toContain(' 0% packet loss')
 
 describe.each(['af_packet', 'af_xdp'])('%s', (driver) => {
-  test.skipIf(skip !== '')(title('of an uplink only the tunnels are taken; the kernel keeps its addresses and stays silent for ours'), async () => {
-    const [a, f, b] = ['a', 'f', 'b'].map(makeNamespace)
-    veth(a, 'a0', f, 'p0')
-    veth(b, 'b0', f, 'p1', 1600)
-    a.ip('addr add 10.0.0.1/24 dev a0')
-    f.ip('addr add 192.168.77.1/24 dev p1')
-    b.ip('addr add 192.168.77.2/24 dev b0')
-    b.ip('link add vx0 mtu 1500 type vxlan id 4 local 192.168.77.2 remote 192.168.77.1 dstport 4789')
-    b.ip('addr add 10.0.0.2/24 dev vx0')
-    b.ip('link set vx0 up')
-    const mac = /link\/ether (\S+)/.exec(b.ip('link show dev b0'))![1]
-    const setup = `
+  test.skipIf(skip !== '')(
+    title('of an uplink only the tunnels are taken; the kernel keeps its addresses and stays silent for ours'),
+    async () => {
+      const [a, f, b] = ['a', 'f', 'b'].map(makeNamespace)
+      veth(a, 'a0', f, 'p0')
+      veth(b, 'b0', f, 'p1', 1600)
+      a.ip('addr add 10.0.0.1/24 dev a0')
+      f.ip('addr add 192.168.77.1/24 dev p1')
+      b.ip('addr add 192.168.77.2/24 dev b0')
+      b.ip('link add vx0 mtu 1500 type vxlan id 4 local 192.168.77.2 remote 192.168.77.1 dstport 4789')
+      b.ip('addr add 10.0.0.2/24 dev vx0')
+      b.ip('link set vx0 up')
+      const mac = /link\/ether (\S+)/.exec(b.ip('link show dev b0'))![1]
+      const setup = `
 ip addr add 192.168.77.1/24 dev p1
 ip neigh add 192.168.77.2 lladdr ${mac} dev p1 nud permanent
 ip link add vxlan0 type vxlan external dstport 4789
@@ -100,74 +109,113 @@ tc qdisc add dev vxlan0 clsact
 tc filter add dev p0 ingress prio 1 protocol all flower action tunnel_key set id 4 src_ip 192.168.77.1 dst_ip 192.168.77.2 dst_port 4789 action mirred egress redirect dev vxlan0
 tc filter add dev vxlan0 ingress prio 1 protocol all flower enc_key_id 4 action tunnel_key unset action mirred egress redirect dev p0
 `
-    await start(f, [{ name: 'p0', driver }, { name: 'p1', driver, role: 'uplink' }], setup)
-    const unreachable = (): string => {
-      const [names, values] = f.run('cat', '/proc/net/snmp').split('\n').filter((l) => l.startsWith('Icmp:'))
-      return values.split(' ')[names.split(' ').indexOf('OutDestUnreachs')]
-    }
-    await answered(a, '10.0.0.2') // through the tunnel
-    const before = unreachable() // B's kernel has sent into the tunnel since it is there
-    await answered(b, '192.168.77.1') // the kernel of F: its ARP, its ICMP
-    await answered(a, '10.0.0.2')
-    await answered(b, '10.0.0.1')
-    expect(unreachable()).toBe(before)
-  }, 90_000)
+      await start(
+        f,
+        [
+          { name: 'p0', driver },
+          { name: 'p1', driver, role: 'uplink' },
+        ],
+        setup,
+      )
+      const unreachable = (): string => {
+        const [names, values] = f
+          .run('cat', '/proc/net/snmp')
+          .split('\n')
+          .filter((l) => l.startsWith('Icmp:'))
+        return values.split(' ')[names.split(' ').indexOf('OutDestUnreachs')]
+      }
+      await answered(a, '10.0.0.2') // through the tunnel
+      const before = unreachable() // B's kernel has sent into the tunnel since it is there
+      await answered(b, '192.168.77.1') // the kernel of F: its ARP, its ICMP
+      await answered(a, '10.0.0.2')
+      await answered(b, '10.0.0.1')
+      expect(unreachable()).toBe(before)
+    },
+    90_000,
+  )
 
-  test.skipIf(skip !== '')(title('a device that goes down, and one that goes away, are named, and come back'), async () => {
-    const [a, f, b] = ['a', 'f', 'b'].map(makeNamespace)
-    veth(a, 'a0', f, 'p0')
-    veth(b, 'b0', f, 'p1')
-    a.ip('addr add 10.0.0.1/24 dev a0')
-    b.ip('addr add 10.0.0.2/24 dev b0')
-    const w = await start(f, [{ name: 'p0', driver }, { name: 'p1', driver }], FORWARD)
-    await answered(a, '10.0.0.2')
+  test.skipIf(skip !== '')(
+    title('a device that goes down, and one that goes away, are named, and come back'),
+    async () => {
+      const [a, f, b] = ['a', 'f', 'b'].map(makeNamespace)
+      veth(a, 'a0', f, 'p0')
+      veth(b, 'b0', f, 'p1')
+      a.ip('addr add 10.0.0.1/24 dev a0')
+      b.ip('addr add 10.0.0.2/24 dev b0')
+      const w = await start(
+        f,
+        [
+          { name: 'p0', driver },
+          { name: 'p1', driver },
+        ],
+        FORWARD,
+      )
+      await answered(a, '10.0.0.2')
 
-    f.ip('link set p0 down')
-    await expect.poll(w.log, { timeout: 20_000 }).toContain('a port is down')
-    f.ip('link set p0 up')
-    await expect.poll(w.log, { timeout: 20_000 }).toContain('a port is up')
-    await answered(a, '10.0.0.2')
+      f.ip('link set p0 down')
+      await expect.poll(w.log, { timeout: 20_000 }).toContain('a port is down')
+      f.ip('link set p0 up')
+      await expect.poll(w.log, { timeout: 20_000 }).toContain('a port is up')
+      await answered(a, '10.0.0.2')
 
-    f.ip('link del p0')
-    await expect.poll(w.log, { timeout: 20_000 }).toMatch(/there is no device p0.*a port is gone/)
-    veth(a, 'a0', f, 'p0')
-    a.ip('addr add 10.0.0.1/24 dev a0')
-    await answered(a, '10.0.0.2')
-    await answered(b, '10.0.0.1')
-  }, 90_000)
+      f.ip('link del p0')
+      await expect.poll(w.log, { timeout: 20_000 }).toMatch(/there is no device p0.*a port is gone/)
+      veth(a, 'a0', f, 'p0')
+      a.ip('addr add 10.0.0.1/24 dev a0')
+      await answered(a, '10.0.0.2')
+      await answered(b, '10.0.0.1')
+    },
+    90_000,
+  )
 
-  test.skipIf(skip !== '')(title('a device that is not there: which one, and status 3'), async () => {
-    const f = makeNamespace('f')
-    const w = await start(f, [{ name: 'p0', driver, device: 'nowhere' }], FORWARD, 'nowhere')
-    await expect.poll(() => w.process.exitCode).toBe(3)
-    expect(w.log()).toContain('port p0: there is no device nowhere')
-  }, 60_000)
+  test.skipIf(skip !== '')(
+    title('a device that is not there: which one, and status 3'),
+    async () => {
+      const f = makeNamespace('f')
+      const w = await start(f, [{ name: 'p0', driver, device: 'nowhere' }], FORWARD, 'nowhere')
+      await expect.poll(() => w.process.exitCode).toBe(3)
+      expect(w.log()).toContain('port p0: there is no device nowhere')
+    },
+    60_000,
+  )
 })
 
-test.skipIf(skip !== '')(title('a datapath thread that dies is replaced, and its ports come back'), async () => {
-  const name = `fbt${process.pid % 100000}`
-  let log = ''
-  const sink = { error: (what: object, text: string) => { log += `${JSON.stringify(what)} ${text}\n` } }
-  const quiet = openLog('silent')
-  const logger = new Proxy(quiet, { get: (t, key) => (key === 'error' ? sink.error : Reflect.get(t, key)) })
-  const text = JSON.stringify({ socket: join(tmpdir(), `${name}.sock`), ports: [{ name, driver: 'tap' }], workers: 1 })
-  const daemon = await startDaemon(parseConfig(text, 'c.yaml'), logger)
-  try {
-    const { arena, datapath } = daemon
-    const { table, state } = datapath.seats[0]
-    const turns = (): number => arena.m[(state + 64) >> 2]
-    await expect.poll(turns, { timeout: 20_000 }).toBeGreaterThan(0)
-    // Older than what dies of its birth.
-    await new Promise((resolve) => setTimeout(resolve, 1200))
-    const q = arena.m[(table + Q.TABLE_QUEUES) >> 2]
-    arena.m[(q + Q.QUEUE_DRIVER) >> 2] = 99
-    add(arena.m, (table + Q.TABLE_GENERATION) >> 2, 1)
-    await expect.poll(() => log, { timeout: 20_000 }).toContain('another takes its seat')
-    expect(log).toContain('has no driver')
-    const then = turns()
-    await expect.poll(turns, { timeout: 20_000 }).toBeGreaterThan(then)
-    expect(arena.m[(q + Q.QUEUE_DRIVER) >> 2]).toBe(Q.DRIVER_TAP)
-  } finally {
-    await daemon.close()
-  }
-}, 60_000)
+test.skipIf(skip !== '')(
+  title('a datapath thread that dies is replaced, and its ports come back'),
+  async () => {
+    const name = `fbt${process.pid % 100000}`
+    let log = ''
+    const sink = {
+      error: (what: object, text: string) => {
+        log += `${JSON.stringify(what)} ${text}\n`
+      },
+    }
+    const quiet = openLog('silent')
+    const logger = new Proxy(quiet, { get: (t, key) => (key === 'error' ? sink.error : Reflect.get(t, key)) })
+    const text = JSON.stringify({
+      socket: join(tmpdir(), `${name}.sock`),
+      ports: [{ name, driver: 'tap' }],
+      workers: 1,
+    })
+    const daemon = await startDaemon(parseConfig(text, 'c.yaml'), logger)
+    try {
+      const { arena, datapath } = daemon
+      const { table, state } = datapath.seats[0]
+      const turns = (): number => arena.m[(state + 64) >> 2]
+      await expect.poll(turns, { timeout: 20_000 }).toBeGreaterThan(0)
+      // Older than what dies of its birth.
+      await new Promise((resolve) => setTimeout(resolve, 1200))
+      const q = arena.m[(table + Q.TABLE_QUEUES) >> 2]
+      arena.m[(q + Q.QUEUE_DRIVER) >> 2] = 99
+      add(arena.m, (table + Q.TABLE_GENERATION) >> 2, 1)
+      await expect.poll(() => log, { timeout: 20_000 }).toContain('another takes its seat')
+      expect(log).toContain('has no driver')
+      const then = turns()
+      await expect.poll(turns, { timeout: 20_000 }).toBeGreaterThan(then)
+      expect(arena.m[(q + Q.QUEUE_DRIVER) >> 2]).toBe(Q.DRIVER_TAP)
+    } finally {
+      await daemon.close()
+    }
+  },
+  60_000,
+)

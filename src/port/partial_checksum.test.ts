@@ -1,13 +1,16 @@
 // Checksums that only begin, completed by the chip: where it is told, and where it has to see it itself (AF_XDP).
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import { Datapath } from '../datapath/chip.ts'
 import { type Arena, createArena, reserve } from '../memory/arena.ts'
+import * as N from '../memory/layout/netdev.ts'
 import { PKT_LEN } from '../memory/layout/packet.ts'
 import * as Q from '../memory/layout/queue.ts'
 import { SUPER_PACKETS } from '../memory/layout/super.ts'
-import { tagged, tcp, udp, vxlan } from '../testing/packets.ts'
 import { handDevice } from '../testing/hand_table.ts'
-import * as N from '../memory/layout/netdev.ts'
+import { tagged, tcp, udp, vxlan } from '../testing/packets.ts'
+
+// Each world is an arena and an instance of the chip: slow on a busy machine.
+vi.setConfig({ testTimeout: 60_000 })
 
 const SLOT_AT = 640
 
@@ -29,7 +32,8 @@ function rig(): Rig {
   const set = (field: number, v: number): void => {
     m[(q + field) >> 2] = v
   }
-  for (const f of [Q.XSK_RX_PRODUCER, Q.XSK_RX_CONSUMER, Q.XSK_FILL_PRODUCER, Q.XSK_FILL_CONSUMER]) set(f, reserve(a, 64))
+  for (const f of [Q.XSK_RX_PRODUCER, Q.XSK_RX_CONSUMER, Q.XSK_FILL_PRODUCER, Q.XSK_FILL_CONSUMER])
+    set(f, reserve(a, 64))
   set(Q.XSK_RX, reserve(a, 16 * 16))
   set(Q.XSK_FILL, reserve(a, 16 * 8))
   set(Q.XSK_MASK, 15)
@@ -107,7 +111,8 @@ describe.each(Object.entries(whole))('%s', (_, frame) => {
     const wrong = frame.slice()
     wrong[frame.length - 1] ^= 0x55
     expect(r.receive(wrong)).toEqual(wrong)
-    for (let n = 14; n < 80; n += 3) expect(r.receive(partial(frame, 14).subarray(0, n))).toEqual(partial(frame, 14).subarray(0, n))
+    for (let n = 14; n < 80; n += 3)
+      expect(r.receive(partial(frame, 14).subarray(0, n))).toEqual(partial(frame, 14).subarray(0, n))
   })
 })
 

@@ -1,9 +1,12 @@
 // GSO frames taken apart: every byte that the segments have, and the checksums by a reckoning of the test's own.
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import { Datapath } from '../datapath/chip.ts'
 import { createArena, reserve } from '../memory/arena.ts'
 import { DROP_GSO, DROP_NO_SLOT, DROP_RX_TOO_LONG } from '../memory/layout/drop.ts'
 import { segment, VNET_LEN } from './segment.ts'
+
+// Each world is an arena and an instance of the chip: slow on a busy machine.
+vi.setConfig({ testTimeout: 60_000 })
 
 const be16 = (n: number): number[] => [(n >> 8) & 0xff, n & 0xff]
 const MACS = [2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1]
