@@ -172,3 +172,11 @@ describe('shared blocks', () => {
     )
   })
 })
+
+test('a device that has lost its qdisc is spoken of in other words than one that never had any', () => {
+  w.tc('tc qdisc add dev p3 clsact')
+  w.tc('tc qdisc del dev p3 clsact')
+  expect(() => w.tc('tc qdisc del dev p3 clsact')).toThrow('Error: Invalid handle.')
+  w.tc('tc qdisc add dev p3 ingress')
+  w.tc('tc qdisc del dev p3 ingress')
+})

@@ -10,6 +10,7 @@ import {
   IFF_UP,
   NETDEV_EGRESS,
   NETDEV_FLAGS,
+  NETDEV_HAD_QDISC,
   NETDEV_IFINDEX,
   NETDEV_INGRESS,
   NETDEV_QDISC,
@@ -212,6 +213,7 @@ export function dropQdisc(c: FlowContext, dev: number): void {
   publish(m, (dev + NETDEV_INGRESS) >> 2, 0)
   publish(m, (dev + NETDEV_EGRESS) >> 2, 0)
   store(m, (dev + NETDEV_QDISC) >> 2, QDISC_NONE)
+  m[(dev + NETDEV_HAD_QDISC) >> 2] = 1
   bumpGeneration(c.a)
   dropHook(c, ingress)
   if (egress !== 0) dropHook(c, egress)
@@ -234,11 +236,17 @@ function findQdisc(c: FlowContext, d: DataView): number {
     if (handle !== 0) throw new NetlinkError(EINVAL, 'Invalid handle')
     throw new NetlinkError(ENOENT, 'Cannot delete qdisc with handle of zero')
   } else {
-    if (there === QDISC_NONE) throw new NetlinkError(ENOENT, 'Cannot find specified qdisc on specified device')
-    if (handle !== 0 && handle !== HANDLE) throw new NetlinkError(EINVAL, 'Invalid handle')
+    if (there === QDISC_NONE && m[(dev + NETDEV_HAD_QDISC) >> 2] === 0) {
+      throw new NetlinkError(ENOENT, 'Cannot find specified qdisc on specified device')
+    }
+    // A queue that has lost its qdisc has one with the handle 0.
+    if (handle !== 0 && handle !== (there === QDISC_NONE ? 0 : HANDLE)) throw new NetlinkError(EINVAL, 'Invalid handle')
   }
   const kind = tca[Tcm.TCA_KIND]
-  if (kind !== 0 && attrString(d, kind) !== kindName(there)) throw new NetlinkError(EINVAL, 'Invalid qdisc name')
+  if (kind !== 0 && (there === QDISC_NONE || attrString(d, kind) !== kindName(there))) {
+    throw new NetlinkError(EINVAL, 'Invalid qdisc name')
+  }
+  if (there === QDISC_NONE) throw new NetlinkError(ENOENT, 'Cannot delete qdisc with handle of zero')
   return dev
 }
 

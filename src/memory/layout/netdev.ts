@@ -35,6 +35,8 @@ export const NETDEV_PORT = 60
 /** Counter ids of what was received and sent. @constant */
 export const NETDEV_RX_COUNTER = 64
 export const NETDEV_TX_COUNTER = 68
+/** 1: it had a qdisc of ours before: a kernel keeps the queue, and says other things of it. @under rtnl */
+export const NETDEV_HAD_QDISC = 72
 /** Name, zero-terminated, IFNAMSIZ bytes. @under rtnl */
 export const NETDEV_NAME = 80
 /** 96 bytes that belong to the kind (parameters of a tunnel device for `ip -d link show`). @under rtnl */
