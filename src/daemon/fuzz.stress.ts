@@ -1,10 +1,17 @@
-// The mutation fuzzer of the rtnetlink border: `npm run fuzz:rtnl -- [messages] [seed]`, a short one as a test.
+// The mutation fuzzer of the rtnetlink border, a short one as a test:
+//
+//   npm run fuzz:rtnl -- [--messages N] [--seed N] [--seconds N]
 //
 // Valid requests of all families, and mutations of them, go to a switch. None may throw, hang, or be answered with what is
-// no answer; a refused one must leave everything as it was, which dumps of every table say (taken now and then: they cost
-// more than the messages).
+// no answer; a refused one must leave everything as it was, which dumps of every table say, byte for byte (taken now and
+// then: they cost more than the messages). At the end of each world everything is deleted, and no more objects may be in
+// use than in a world that saw nothing. With --seconds it goes on from seed to seed until the time is over.
 
 import { pathToFileURL } from 'node:url'
+import { parseArgs } from 'node:util'
+import { actionKinds } from '../action/index.ts'
+import { inUse, reclaim } from '../memory/pool.ts'
+import { netdevName, nextNetdev } from '../net/netdev.ts'
 import { execute } from '../replay/execute.ts'
 import { receive } from '../rtnl/datagram.ts'
 import { mutate, seeded } from '../rtnl/mutate.ts'
@@ -81,15 +88,42 @@ function world(): Switch {
   return sw
 }
 
-/** Everything that can be asked, as one text; what a dump refuses is part of it. */
-function all(sw: Switch): string {
-  return DUMPS.map((line) => {
-    try {
-      return execute(sw, splitLine(line))
-    } catch (e) {
-      return `${line}: ${(e as Error).message}`
-    }
-  }).join('\n')
+/** The requests for everything that can be asked. */
+const dumps = (sw: Switch): Uint8Array[] => DUMPS.flatMap((line) => parse(sw, line))
+
+/** Everything that can be asked, as bytes; what a dump refuses is part of it. */
+const all = (sw: Switch, questions: readonly Uint8Array[]): Buffer =>
+  Buffer.concat(questions.flatMap((q) => sw.request(q.slice())))
+
+/** What may not be more in use after everything was deleted. */
+const COUNTED = [
+  'flow',
+  'program',
+  'mask',
+  'prio',
+  'chain',
+  'action',
+  'list',
+  'key',
+  'template',
+  'encap',
+  'encap_header',
+]
+
+/** Deletes qdiscs, actions and tunnel devices; then how many objects of each kind are left. */
+function emptied(sw: Switch): Record<string, number> {
+  for (let dev = nextNetdev(sw.arena, 0); dev !== 0; dev = nextNetdev(sw.arena, dev))
+    for (const kind of ['clsact', 'ingress'])
+      for (const m of parse(sw, `tc qdisc del dev ${netdevName(sw.arena, dev)} ${kind}`)) sw.request(m)
+  for (let dev = nextNetdev(sw.arena, 0); dev !== 0; dev = nextNetdev(sw.arena, dev))
+    for (const m of parse(sw, `ip link del ${netdevName(sw.arena, dev)}`)) sw.request(m)
+  for (const { name } of actionKinds) for (const m of parse(sw, `tc actions flush action ${name}`)) sw.request(m)
+  for (let i = 0; i < 3; i++) {
+    sw.datapath.quiescent()
+    reclaim(sw.arena)
+  }
+  const used = inUse(sw.arena)
+  return Object.fromEntries(COUNTED.map((tag) => [tag, used[tag] ?? 0]))
 }
 
 export interface FuzzResult {
@@ -102,14 +136,24 @@ export interface FuzzResult {
 export function fuzz(messages: number, seed: number, checkEvery = 50): FuzzResult {
   const random = seeded(seed)
   const result = { sent: 0, refused: 0, accepted: 0 }
+  const fresh = world()
+  const base = JSON.stringify(emptied(fresh))
+  fresh.close()
   let sw = world()
+  let questions = dumps(sw)
+  const end = (): void => {
+    const left = JSON.stringify(emptied(sw))
+    if (left !== base) throw new Error(`objects are left: ${left}, not ${base} (seed ${seed}, message ${result.sent})`)
+    sw.close()
+  }
   const seeds = (): Uint8Array[] => LINES.flatMap((line) => parse(sw, line))
   let known = seeds()
   for (; result.sent < messages; result.sent++) {
     // From time to time a new world: mutations that were accepted have taken the old one apart.
     if (result.sent % 5000 === 4999) {
-      sw.close()
+      end()
       sw = world()
+      questions = dumps(sw)
       known = seeds()
     }
     const m =
@@ -117,7 +161,7 @@ export function fuzz(messages: number, seed: number, checkEvery = 50): FuzzResul
         ? known[random(known.length)].slice()
         : mutate(known[random(known.length)], known[random(known.length)], random)
     const check = random(checkEvery) === 0
-    const before = check ? all(sw) : ''
+    const before = check ? all(sw, questions) : null
     const fail = (what: string): never => {
       throw new Error(`${what} (seed ${seed}, message ${result.sent}): ${Buffer.from(m).toString('hex')}`)
     }
@@ -134,9 +178,10 @@ export function fuzz(messages: number, seed: number, checkEvery = 50): FuzzResul
     }
     if (refused) result.refused++
     else result.accepted++
-    if (check && refused && all(sw) !== before) fail('a refused request has changed something')
+    if (before !== null && refused && !all(sw, questions).equals(before))
+      fail('a refused request has changed something')
   }
-  sw.close()
+  end()
   return result
 }
 
@@ -151,11 +196,28 @@ function parse(sw: Switch, line: string): readonly Uint8Array[] {
 }
 
 if (process.argv[1] !== undefined && import.meta.url === pathToFileURL(process.argv[1]).href) {
-  const [messages = '5000000', seed = String(process.pid)] = process.argv.slice(2)
+  const { values } = parseArgs({
+    options: {
+      messages: { type: 'string', default: '5000000' },
+      seed: { type: 'string', default: String(process.pid) },
+      seconds: { type: 'string' },
+    },
+  })
+  const seconds = values.seconds === undefined ? Number.POSITIVE_INFINITY : Number(values.seconds)
   const began = performance.now()
-  const r = fuzz(Number(messages), Number(seed), 500)
-  const seconds = (performance.now() - began) / 1000
+  const passed = (): number => (performance.now() - began) / 1000
+  const sum = { sent: 0, refused: 0, accepted: 0 }
+  let seed = Number(values.seed)
+  const first = seed
+  for (let left = Number(values.messages); left > 0 && passed() < seconds; seed++) {
+    const r = fuzz(Math.min(left, 20_000), seed, 500)
+    sum.sent += r.sent
+    sum.refused += r.refused
+    sum.accepted += r.accepted
+    left -= r.sent
+  }
   process.stdout.write(
-    `${r.sent} messages, ${r.refused} refused, ${r.accepted} accepted, ${Math.round(r.sent / seconds)}/s, seed ${seed}\n`,
+    `${sum.sent} messages, ${sum.refused} refused, ${sum.accepted} accepted, ${Math.round(sum.sent / passed())}/s, ` +
+      `seeds ${first} to ${seed - 1}\n`,
   )
 }

@@ -1,26 +1,21 @@
 // `npm run bench:shell -- [clients] [rules]`: so many unmodified `tc -b` at once, each adding so many encap rules through the
-// netlink door, while another client dumps in a loop. Prints the rate, and fails unless every rule is there in the end and
-// every dump was consistent: each rule at most once, in order of preference, never one fewer than the dump before.
+// netlink door to a daemon in a process of its own, while another client dumps in a loop. Prints the rate, and fails unless
+// every rule is there in the end and every dump was consistent, as a kernel's is: a rule that was there during the whole
+// dump is in it exactly once. Rules are only added here, so each dump has all rules of the one before, and none twice.
 
 import { execFile } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
-import { parseConfig } from './config.ts'
-import { startDaemon } from './daemon.ts'
 import { doorEnvironment } from './door.ts'
-import { openLog } from './log.ts'
+import { startProcess } from './process.fixture.ts'
 
 const run = promisify(execFile)
 const [clients = 20, rules = 10_000] = process.argv.slice(2).map(Number)
 const dir = mkdtempSync(join(tmpdir(), 'flowerbed-bench-'))
-const socket = join(dir, 'rtnetlink.sock')
-const daemon = await startDaemon(
-  parseConfig(JSON.stringify({ socket, log: 'warn', ports: [{ name: 'p0' }, { name: 'p1' }] }), 'bench'),
-  openLog('warn'),
-)
-const env = doorEnvironment(socket)
+const daemon = await startProcess({ ports: [{ name: 'p0' }, { name: 'p1' }] })
+const env = doorEnvironment(daemon.socket)
 const batch = (name: string, lines: readonly string[]): string => {
   writeFileSync(join(dir, name), `${lines.join('\n')}\n`)
   return join(dir, name)
@@ -64,21 +59,21 @@ try {
 
   async function dumpInALoop(): Promise<number> {
     let n = 0
-    for (let before = 0; adding; n++) {
+    for (let before: string[] = []; adding; n++) {
       const seen = await dump()
-      if (seen.length < before || new Set(seen).size !== seen.length) {
+      const set = new Set(seen)
+      const lost = before.filter((rule) => !set.has(rule)).length
+      if (lost > 0 || set.size !== seen.length) {
         failed = true
-        process.stdout.write(
-          `dump ${n}: ${seen.length} rules, ${new Set(seen).size} of them different, ${before} before\n`,
-        )
+        process.stdout.write(`dump ${n}: ${seen.length} rules, ${set.size} of them different, ${lost} lost\n`)
       }
-      before = seen.length
+      before = seen
       await new Promise((resolve) => setTimeout(resolve, 500))
     }
     return n
   }
 } finally {
-  await daemon.close()
+  await daemon.end()
   rmSync(dir, { recursive: true })
 }
 process.exitCode = failed ? 1 : 0
