@@ -130,10 +130,11 @@ function events(a: Arena, ctl: Int32Array): void {
   leave(a)
 }
 
-/** Sends packets until STOP. Those on the slow path end here: a host would hold or drop them. */
+/** Sends packets until STOP. Those on the slow path end where they would go up to the host's thread. */
 function datapath(a: Arena, { ctl, told, from, flows }: ThreadData): void {
   openControl(a, { now: clock })
   const dp = new Datapath(a, 0)
+  dp.apart()
   driveWorker(a, 0)
   dp.online()
   const frames = 2 ** Math.ceil(Math.log2(flows))

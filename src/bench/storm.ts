@@ -6,8 +6,9 @@
 //
 // Switch time: from the request that changes a next hop to the moment when the last of the rules has the other program,
 // as another thread sees it. Then the same without waiting in between, all next hops in turn, while a datapath worker on
-// a thread of its own sends packets through rules of the same table whose own next hop stays (what a flow on the slow
-// path costs is another question): its rate by its own CPU time, against its rate when nothing changes.
+// a thread of its own sends packets: its rate by its own CPU time, against its rate when nothing changes. Its traffic is
+// that of rules of the same table whose own next hop stays, or of the rules that change their path: what it then has for
+// the host goes up to another thread, as in the daemon.
 
 import { encapStats } from '../encap/encap.ts'
 import { execute } from '../replay/execute.ts'
@@ -22,6 +23,8 @@ export interface StormResult {
   readonly rules: number
   /** Neighbours that they are spread over. */
   readonly hops: number
+  /** Packets are those of rules whose next hop stays, or of those that change their path. */
+  readonly traffic: Traffic
   /** Milliseconds for all rules of one neighbour: median and longest, to the slow path and back. */
   readonly switchMs: number
   readonly switchMsMax: number
@@ -37,9 +40,13 @@ export interface StormResult {
   readonly verified: boolean
 }
 
+export const TRAFFIC = ['steady', 'flapping'] as const
+export type Traffic = (typeof TRAFFIC)[number]
+
 export interface StormOptions {
   readonly rules: number
   readonly hops: number
+  readonly traffic: Traffic
   /** Changes that are timed. */
   readonly runs: number
   /** Length of the storm, and of the quiet time. */
@@ -57,7 +64,10 @@ export async function stormBench(o: StormOptions): Promise<StormResult> {
     workers: 0,
     rules: o.rules + STEADY,
     hops: o.hops + 1,
-    datapath: { from: o.rules, flows: STEADY },
+    datapath: {
+      from: o.traffic === 'steady' ? o.rules : 0,
+      flows: Math.min(STEADY, o.traffic === 'steady' ? STEADY : o.rules),
+    },
   })
   try {
     for (let i = 0; i < STEADY; i++) execute(world.kernel, splitLine(steadyLine(o.rules + i, o.hops)))
@@ -92,6 +102,7 @@ export async function stormBench(o: StormOptions): Promise<StormResult> {
       suite: 'storm',
       rules: o.rules,
       hops: o.hops,
+      traffic: o.traffic,
       switchMs: round(median(times)),
       switchMsMax: round(Math.max(...times)),
       switchesPerSecond: Math.round(changed / seconds),
@@ -167,6 +178,7 @@ export function stormRow(r: StormResult): string {
   return (
     String(r.rules).padStart(7) +
     String(r.hops).padStart(7) +
+    r.traffic.padStart(10) +
     r.switchMs.toFixed(1).padStart(10) +
     r.switchMsMax.toFixed(1).padStart(8) +
     (r.switchesPerSecond / 1000).toFixed(0).padStart(12) +
@@ -177,4 +189,4 @@ export function stormRow(r: StormResult): string {
   )
 }
 
-export const STORM_HEADER = '  rules   hops switch ms   (max)  switches/k  Mpps quiet  storm   kept verified'
+export const STORM_HEADER = '  rules   hops   traffic switch ms   (max)  switches/k  Mpps quiet  storm   kept verified'

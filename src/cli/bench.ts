@@ -12,7 +12,7 @@ import { PEERS_HEADER, type PeerResult, peersBench, peersRow } from '../bench/pe
 import { HEADER, machineText, type Result, row } from '../bench/result.ts'
 import { RULES_HEADER, type RulesResult, rulesBench, rulesRow } from '../bench/rules.ts'
 import { PROFILES, type Profile } from '../bench/rules_workload.ts'
-import { STORM_HEADER, type StormResult, stormBench, stormRow } from '../bench/storm.ts'
+import { STORM_HEADER, type StormResult, stormBench, stormRow, TRAFFIC } from '../bench/storm.ts'
 import { UsageError } from './usage_error.ts'
 
 export interface BenchCommand {
@@ -59,10 +59,11 @@ const SUITES: Readonly<
     header: STORM_HEADER,
     async run(o, _mhz, done) {
       const rules = o.rules ?? 10_000
-      for (const hops of [1, Math.ceil(rules / 50)]) {
-        const r = await stormBench({ rules, hops, runs: o.runs ?? 20, ms: o.ms ?? 2000 })
-        done(r, stormRow(r))
-      }
+      for (const hops of [1, Math.ceil(rules / 50)])
+        for (const traffic of TRAFFIC) {
+          const r = await stormBench({ rules, hops, traffic, runs: o.runs ?? 20, ms: o.ms ?? 2000 })
+          done(r, stormRow(r))
+        }
     },
   },
   peers: { header: PEERS_HEADER, run: peers },

@@ -64,6 +64,7 @@ class DatapathThread {
     this.#a = a
     this.#d = d
     this.#dp = new Datapath(a, d.worker)
+    this.#dp.apart()
     this.#clock = openClock(d.began)
     this.#list = reserve(a, (BURST + LIST_SLACK) * 4)
   }

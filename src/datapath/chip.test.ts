@@ -679,4 +679,21 @@ describe('a burst', () => {
     expect(dp.receiveBurst(list + 12, 2)).toBe(2)
     expect(dp.takeEmissions()).toHaveLength(2)
   })
+
+  it('goes on behind it when the host is on another thread', () => {
+    dp.apart()
+    const block = Hand.handBlock(a, p[0], N.NETDEV_INGRESS)
+    const mask = Hand.handMask(a, Hand.handPrio(a, Hand.chain0(a, block), 10), [[K.KEY_PORT_SRC, 0xffff0000 | 0]])
+    Hand.handFlow(a, mask, [word(0, 0, 0, 53)], redirect(p[1]))
+    const list = reserve(a, 64)
+    const dports = [53, 54, 55, 53]
+    dports.forEach((dport, i) => {
+      const pkt = dp.alloc()
+      dp.loadBytes(pkt, Uint8Array.from(udp({ dport })))
+      a.m[(pkt + 8) >> 2] = p[0]
+      a.m[(list >> 2) + i] = pkt
+    })
+    expect(dp.receiveBurst(list, 4)).toBe(4)
+    expect(dp.takeEmissions().map((e) => e.kind)).toEqual([W.EMIT_OUTPUT, W.PUNT_LOCAL, W.PUNT_LOCAL, W.EMIT_OUTPUT])
+  })
 })

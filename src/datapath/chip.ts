@@ -264,6 +264,11 @@ export class Datapath {
     return this.chip.adopt(pkt)
   }
 
+  /** From now on punts go to a host on another thread: a burst does not stop behind one. */
+  apart(): void {
+    this.a.m[(this.struct + W.WORKER_APART) >> 2] = 1
+  }
+
   /** Emissions that wait. */
   emissionCount(): number {
     return this.a.m[(this.struct + W.WORKER_EMIT_COUNT) >> 2]

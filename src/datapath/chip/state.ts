@@ -13,6 +13,7 @@ import {
   COUNTER_SIZE,
   EMIT_OUTPUT,
   EMIT_SIZE,
+  WORKER_APART,
   WORKER_COUNTERS,
   WORKER_DROPS,
   WORKER_EMIT,
@@ -45,7 +46,7 @@ export let generation: u32 = 0
 export let calls: u32 = 0
 /** Slots from here on are large ones (held.ts). */
 export let largeFrom: usize = 0xffffffff
-/** Something for the host was emitted: the burst stops behind this packet. */
+/** Something was emitted for a host that is on this thread: the burst stops behind this packet. */
 export let punted: bool = false
 
 /** Nested mirred actions (mirred_nest_level) and device transmissions (xmit recursion) of the call in progress. */
@@ -195,7 +196,7 @@ export function emit(pkt: usize, dev: usize, kind: i32, arg: usize): void {
 /** Hands a packet to the host, with the depth of redirects that it came through. */
 export function punt(pkt: usize, dev: usize, kind: i32, arg: usize): void {
   store<u16>(pkt, <u16>mirredNest, PKT_NEST)
-  punted = true
+  if (load<u32>(worker, WORKER_APART) == 0) punted = true
   emit(pkt, dev, kind, arg)
 }
 

@@ -2,7 +2,7 @@
 //
 // An emission is what a packet became: output on a port, or a punt to the host. The list is in the order
 // in which things happened; whoever drives the worker handles it in that order, after each call. A burst
-// stops behind a packet that punted, so that what the host learns from it holds for the next packet. @worker
+// stops behind a packet that punted, so that what the host learns from it holds for the next packet (WORKER_APART). @worker
 
 export const WORKER_INDEX = 0
 /** Stack of free packet slots: addresses, count, capacity. */
@@ -28,6 +28,8 @@ export const WORKER_STEEP = 2048
 export const WORKER_STEEP_MASKS = 2056
 export const WORKER_STEEP_IFINDEX = 2060
 export const WORKER_STEEP_CHAIN = 2064
+/** 1: the host is on another thread and learns nothing in the middle of a burst, which goes on behind a punt. */
+export const WORKER_APART = 2068
 /** The flow key being built. */
 export const WORKER_KEY = 64
 /** After the key: scratch of the datapath. */
