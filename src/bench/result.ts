@@ -2,7 +2,9 @@
 import type { Machine } from './machine.ts'
 
 export interface Result {
-  readonly suite: 'encap' | 'pcap'
+  readonly suite: 'encap' | 'decap' | 'lookup' | 'pcap'
+  /** Of `lookup`: defeated or hostile. */
+  readonly case?: string
   readonly tunnel: 'vxlan'
   /** Bytes of the frame without FCS. */
   readonly size: number | 'imix'
@@ -40,7 +42,7 @@ export function round(value: number, digits = 3): number {
 /** One line of the table. */
 export function row(r: Result): string {
   const cells = [
-    r.suite.padEnd(6),
+    (r.case ?? r.suite).padEnd(9),
     String(r.size).padStart(5),
     String(r.flows).padStart(8),
     String(r.masks).padStart(6),
@@ -54,7 +56,7 @@ export function row(r: Result): string {
   return cells.join('') + (r.peakMiB === undefined ? '' : `   peak ${r.peakMiB} MiB`)
 }
 
-export const HEADER = 'suite  size   flows masks    Mpps  (wall)      ns  cycles spread verified'
+export const HEADER = 'suite     size   flows masks    Mpps  (wall)      ns  cycles spread verified'
 
 /** What the figures were measured on, in two lines. */
 export function machineText(m: Machine, commit: string): string {

@@ -55,6 +55,76 @@ export function* rules({ flows, masks }: Workload): Generator<string> {
   for (let f = 0; f < flows; f++) yield `${add} ${match(f % masks, f, dst(f))} ${encap(f)}`
 }
 
+/** Masks of a lookup bench: mask k looks at some bits of the MAC addresses, of which all frames have the same. */
+function macMatch(k: number): string {
+  const bits = (n: number) => (0xff00 | n).toString(16).slice(-2)
+  return `dst_mac 02:00:00:00:00:aa/ff:ff:ff:ff:ff:${bits(k & 255)} src_mac 02:00:00:00:00:bb/ff:ff:ff:ff:ff:${bits(k >> 8)}`
+}
+
+/** A rule for each flow in so many masks, and in front of them one that asks for a source address nobody has. */
+export function* lookupRules({ flows, masks }: Workload): Generator<string> {
+  yield 'tc filter add dev p0 ingress protocol ip pref 1 flower src_ip 203.0.113.1 action drop'
+  for (let f = 0; f < flows; f++) yield lookupRule(f % masks, f, dst(f), 4000)
+}
+
+/** Two rules in each of so many masks that nearly match flow 0, and in the last mask one that does. */
+export function* hostileRules(masks: number): Generator<string> {
+  yield 'tc filter add dev p0 ingress protocol ip pref 1 flower src_ip 203.0.113.1 action drop'
+  for (let k = 0; k < masks; k++) {
+    yield lookupRule(k, 0, dst(0), 4001)
+    yield lookupRule(k, 0, dst(1), 4000)
+  }
+  yield lookupRule(masks - 1, 0, dst(0), 4000)
+}
+
+const lookupRule = (k: number, f: number, to: string, port: number): string =>
+  `tc filter add dev p0 ingress protocol ip pref 10 flower ${macMatch(k)} ip_proto udp dst_ip ${to} dst_port ${port} ` +
+  `action tunnel_key set id ${vni(f)} src_ip ${LOCAL} dst_ip ${remote(f)} dst_port 4789 nocsum action mirred egress redirect dev vxlan0`
+
+/** The world of the decap bench: the tunnels end at p0. */
+export function decapSetup(): string[] {
+  return [
+    'ip link set p1 mtu 9000',
+    `ip addr add ${LOCAL}/16 dev p0`,
+    'ip link add vxlan0 type vxlan external dstport 4789',
+    'ip link set vxlan0 up',
+    'tc qdisc add dev vxlan0 clsact',
+  ]
+}
+
+/** A rule for each flow that leaves its tunnel. */
+export function* decapRules({ flows, masks }: Workload): Generator<string> {
+  const add = 'tc filter add dev vxlan0 ingress protocol ip pref 10 flower'
+  for (let f = 0; f < flows; f++) {
+    const tunnel = `enc_key_id ${vni(f)} enc_src_ip ${remote(f)} enc_dst_ip ${LOCAL} enc_dst_port 4789`
+    yield `${add} ${tunnel} ${match(f % masks, f, dst(f))} action tunnel_key unset action mirred egress redirect dev p1`
+  }
+}
+
+/** The frame of flow f in its tunnel, as its peer sends it: IPv4 checksum right, UDP without. */
+export function outerFrame(f: number, size: number): Uint8Array {
+  const frame = new Uint8Array(50 + size)
+  const ip = 36 + size
+  const head = [0x45, 0, ip >> 8, ip & 255, 0, 0, 0, 0, 64, 17, 0, 0, ...bytes(remote(f)), ...bytes(LOCAL)]
+  const sum = headerSum(head)
+  head.splice(10, 2, sum >> 8, sum & 255)
+  frame.set([2, 0, 0, 0, 0, 0, 2, 0x11, 0, 0, 0, 1, 8, 0, ...head])
+  const port = 32768 + (f % 28_000)
+  const v = vni(f)
+  frame.set([port >> 8, port & 255, 4789 >> 8, 4789 & 255, (ip - 20) >> 8, (ip - 20) & 255, 0, 0], 34)
+  frame.set([8, 0, 0, 0, v >> 16, (v >> 8) & 255, v & 255, 0], 42)
+  frame.set(innerFrame(f, size), 50)
+  return frame
+}
+
+/** The checksum of an IPv4 header whose field is zero. */
+function headerSum(head: readonly number[]): number {
+  let sum = 0
+  for (let i = 0; i < 20; i += 2) sum += (head[i] << 8) | head[i + 1]
+  sum = (sum & 0xffff) + (sum >>> 16)
+  return ~(sum + (sum >>> 16)) & 0xffff
+}
+
 const bytes = (ip: string): number[] => ip.split('.').map(Number)
 
 /** The frame of flow f, `size` bytes without FCS, payload 0x00 0x01 0x02 …, IPv4 header checksum right, no UDP checksum. */
@@ -63,10 +133,7 @@ export function innerFrame(f: number, size: number): Uint8Array {
   frame.set([2, 0, 0, 0, 0, 0xaa, 2, 0, 0, 0, 0, 0xbb, 8, 0])
   const ip = size - 14
   const head = [0x45, 0, ip >> 8, ip & 255, 0, 0, 0x40, 0, 64, 17, 0, 0, ...bytes(src(f)), ...bytes(dst(f))]
-  let sum = 0
-  for (let i = 0; i < 20; i += 2) sum += (head[i] << 8) | head[i + 1]
-  sum = (sum & 0xffff) + (sum >>> 16)
-  sum = ~(sum + (sum >>> 16)) & 0xffff
+  const sum = headerSum(head)
   head[10] = sum >> 8
   head[11] = sum & 255
   frame.set(head, 14)

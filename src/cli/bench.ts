@@ -3,9 +3,11 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import { delimiter } from 'node:path'
 import { compare, comparisonText, readReport, unmatched } from '../bench/compare.ts'
+import { decapBench } from '../bench/decap.ts'
 import { encapBench } from '../bench/encap.ts'
 import { htmlReport } from '../bench/html.ts'
 import { LIVE_HEADER, type LiveResult, liveBench, liveRow } from '../bench/live.ts'
+import { lookupBench } from '../bench/lookup.ts'
 import { commit, machine } from '../bench/machine.ts'
 import { pcapBench } from '../bench/pcap.ts'
 import { PEERS_HEADER, type PeerResult, peersBench, peersRow } from '../bench/peers.ts'
@@ -44,6 +46,17 @@ const SUITES: Readonly<
   >
 > = {
   encap: { header: HEADER, run: packets('encap') },
+  decap: { header: HEADER, run: packets('decap') },
+  lookup: {
+    header: HEADER,
+    async run(o, mhz, done) {
+      const options = { runs: o.runs ?? 5, ms: o.ms ?? 200, mhz, done: (r: Result) => done(r, row(r)) }
+      for (const masks of numbers('--masks', o.masks ?? ['8', '64', '512'], 1, 512)) {
+        lookupBench({ kind: 'defeated', masks }, options)
+        if (masks >= 64) lookupBench({ kind: 'hostile', masks }, options)
+      }
+    },
+  },
   pcap: { header: HEADER, run: packets('pcap') },
   rules: {
     header: RULES_HEADER,
@@ -143,7 +156,7 @@ function profiles(names: readonly string[] = PROFILES): Profile[] {
   })
 }
 
-function packets(suite: 'encap' | 'pcap') {
+function packets(suite: 'encap' | 'decap' | 'pcap') {
   return async (o: BenchCommand, mhz: number, told: (r: AnyResult, line: string) => void): Promise<void> => {
     const done = (r: Result) => told(r, row(r))
     const sizes = (o.size ?? SIZES).map((s) => (s === 'imix' ? s : numbers('--size', [s], 64, 9000)[0]))
@@ -156,7 +169,7 @@ function packets(suite: 'encap' | 'pcap') {
     const options = { runs: o.runs ?? 5, ms: o.ms ?? 200, mhz, done }
     for (const f of flows)
       for (const m of masks)
-        encapBench(
+        (suite === 'decap' ? decapBench : encapBench)(
           sizes.map((size) => ({ size, flows: f, masks: m })),
           options,
         )

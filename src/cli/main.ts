@@ -77,7 +77,11 @@ program
 program
   .command('bench')
   .description('Measure: packets (memory to memory, or file to file), rules, and rules while neighbours change.')
-  .argument('[suite]', 'encap, pcap, rules, storm, peers or live; or compare, with two documents of --json', 'encap')
+  .argument(
+    '[suite]',
+    'encap, decap, lookup, pcap, rules, storm, peers or live; or compare, with two documents of --json',
+    'encap',
+  )
   .argument('[files...]', 'for compare: A and B')
   .option('--json', 'print the results as one JSON document')
   .option('--size <bytes...>', 'frame sizes, or imix')
