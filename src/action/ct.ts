@@ -157,7 +157,8 @@ function parseWords(args: Args, b: Builder): readonly [action: number, index: nu
     } else if (args.matches('label')) {
       args.next()
       parseLabel(args, b)
-    } else break
+    } else if (args.word === 'helper') throw args.fail('ct: helpers are not supported')
+    else break
     args.skip()
   }
   return [action, index]

@@ -358,6 +358,12 @@ describe('zones, marks and labels', () => {
     expect(w.drops()[DROP_CT] ?? 0).toBe(0)
   })
 
+  test('helpers are refused by name', () => {
+    const w = new World()
+    const words = 'filter add dev p0 ingress protocol ip pref 99 flower action ct commit helper ipv4-tcp-ftp'
+    expect(() => w.tc(words)).toThrow('ct: helpers are not supported')
+  })
+
   test('connmark and ctinfo find the connection', () => {
     const w = new World({ commit: 'action ct commit mark 0xb8000005' })
     w.send(0, ask)
