@@ -6,7 +6,7 @@
 import * as K from '../memory/layout/flow_key.ts'
 import { formatInet, formatMac } from '../tc/address_text.ts'
 
-type Kind = 'number' | 'host' | 'hex' | 'mac' | 'ip' | 'named'
+type Kind = 'number' | 'host' | 'hex' | 'mac' | 'ip' | 'named' | 'states'
 
 interface Field {
   readonly keyword: string
@@ -81,7 +81,7 @@ const FIELDS: readonly Field[] = [
   f('spi', K.KEY_SPI, 4, 'hex'),
   f('cfm mdl', K.KEY_CFM_MDL, 1),
   f('cfm op', K.KEY_CFM_OPCODE, 1),
-  f('ct_state', K.KEY_CT_STATE, 2, 'hex'),
+  f('ct_state', K.KEY_CT_STATE, 2, 'states'),
   f('ct_zone', K.KEY_CT_ZONE, 2, 'host'),
   f('ct_mark', K.KEY_CT_MARK, 4, 'host'),
   f('ct_label', K.KEY_CT_LABELS, 16, 'hex'),
@@ -108,9 +108,17 @@ const prefixWords: Record<number, string> = {
   0: 'no IP header',
 }
 
-/** A value as tc would take it. */
-function value(field: Field, b: Uint8Array): string {
+/** ct_state as tc takes it: the bits of TCA_FLOWER_KEY_CT_FLAGS_* that `mask` has. */
+const STATES = { trk: 8, new: 1, est: 2, rel: 4, inv: 16, rpl: 32 }
+const statesText = (bits: number, mask: number): string =>
+  Object.entries(STATES)
+    .map(([name, bit]) => (mask & bit ? `${bits & bit ? '+' : '-'}${name}` : ''))
+    .join('')
+
+/** A value as tc would take it; `mask`: the bits that matter, where a field is nothing but bits. */
+function value(field: Field, b: Uint8Array, mask?: Uint8Array): string {
   const { at, bytes, kind, bits } = field
+  if (kind === 'states') return statesText(b[at], mask === undefined ? b[at] : mask[at]) || '-trk'
   if (kind === 'ip') return formatInet(b.subarray(at, at + bytes), bytes)
   if (kind === 'mac') return formatMac(b, at)
   if (field.keyword === 'ip version') return prefixWords[b[at] & bits!] ?? 'IPv4 and IPv6'
@@ -145,7 +153,7 @@ const isWhole = (field: Field, m: Uint8Array): boolean =>
 function maskText(field: Field, m: Uint8Array): string {
   const bits = [...m].map((x) => x.toString(2).padStart(8, '0')).join('')
   if (field.kind === 'ip' && /^1*0*$/.test(bits)) return `/${bits.indexOf('0') < 0 ? bits.length : bits.indexOf('0')}`
-  if (field.keyword === 'ip version' || isWhole(field, m)) return ''
+  if (field.keyword === 'ip version' || field.kind === 'states' || isWhole(field, m)) return ''
   return field.kind === 'mac' ? `/${formatMac(m)}` : `/0x${hex(m, 0, used(m, 0, m.length))}`
 }
 
@@ -165,7 +173,7 @@ export function difference(i: number, mask: Uint8Array, want: Uint8Array, has: U
   const field = FIELDS[i]
   return {
     keyword: field.keyword,
-    wants: value(field, want) + maskText(field, maskOf(field, mask)),
+    wants: value(field, want, mask) + maskText(field, maskOf(field, mask)),
     has: value(field, has),
   }
 }
