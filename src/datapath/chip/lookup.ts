@@ -45,7 +45,7 @@ import { BE_ALL } from './frame.ts'
 import { HASH_SEED, hashEnd, hashWord } from './hash.ts'
 import { PLAN_SIZE, PLANS, SCRATCH_PLANS } from './layout.ts'
 import { findHashed } from './mask_find.ts'
-import { indexOf, isReady, probed, searchIndex, visited } from './mask_index.ts'
+import { foundUnknown, indexOf, isReady, probed, searchIndex, visited } from './mask_index.ts'
 import { calls, generation, scratch, worker } from './state.ts'
 import { isU32, u32Classify } from './u32.ts'
 
@@ -454,8 +454,8 @@ let strange: bool = false
 function search(plan: usize, key: usize, proto: u32): usize {
   const index = indexOf(load<usize>(plan, PLAN_START))
   if (isReady(index)) {
-    strange = false
-    const flow = searchIndex(index, key, proto)
+    const flow = searchIndex(index, key, proto, plan + PLAN_BITS)
+    strange = foundUnknown
     if (probed > STEEP) noteSteep(plan, probed)
     return flow
   }

@@ -70,6 +70,8 @@ const IX_PRICE: usize = 36
 const IX_AT_MASK: usize = 40
 const IX_AT_TABLE: usize = 44
 const IX_AT_CELL: usize = 48
+/** The first mask behind those that the index knows, 0 when it knows all: these are tried one by one. */
+const IX_REST: usize = 52
 /** Masks by their bit: addresses. */
 const IX_MASK_LIST: usize = 64
 /** Fields: offset in the key, bits. */
@@ -105,6 +107,8 @@ function forget(index: usize, price: u32): void {
 
 /** Masks that the last indexed search probed. */
 export let probed: u32 = 0
+/** It found a flow of a mask with bits that the plan does not know: control is at work, the answer must not be cached. */
+export let foundUnknown: bool = false
 
 // @ts-ignore: decorator
 @inline
@@ -112,10 +116,20 @@ function setOf(value: u32, shift: u64): usize {
   return <usize>((<u64>value * 0x9e3779b97f4a7c15) >> shift)
 }
 
-/** The first flow for the key of a protocol, by an index that is ready. */
-export function searchIndex(index: usize, key: usize, proto: u32): usize {
+/** The first flow for the key of a protocol, by an index that is ready. `bits`: those of the key that the plan knows. */
+export function searchIndex(index: usize, key: usize, proto: u32, bits: usize): usize {
   probed = 0
-  return load<u32>(index, IX_WORDS) == 1 ? searchNarrow(index, key, proto) : searchWide(index, key, proto)
+  foundUnknown = false
+  if (load<u32>(index, IX_WORDS) == 1) return searchNarrow(index, key, proto)
+  let flow = searchWide(index, key, proto)
+  for (let mask = load<usize>(index, IX_REST); mask != 0 && flow == 0; mask = load<usize>(mask, MASK_NEXT)) {
+    const p = load<u32>(mask, MASK_PROTO)
+    if ((p != proto && p != BE_ALL) || isU32(mask)) continue // u32: newer than the plan, which knows of none
+    probed++
+    flow = findFlow(mask, key)
+    foundUnknown = flow != 0 && !isKnown(mask, load<u32>(mask, MASK_WORDS), bits)
+  }
+  return flow
 }
 
 function searchNarrow(index: usize, key: usize, proto: u32): usize {
@@ -199,11 +213,16 @@ function begin(index: usize, visits: u32, bits: usize): void {
   let flows: u32 = 0
   let fields: u32 = 0
   let words: u32 = 0
+  let rest: usize = 0
   for (let mask = load<usize>(index); mask != 0; mask = load<usize>(mask, MASK_NEXT)) {
     const n = load<u32>(mask, MASK_WORDS)
-    if (masks == MASKS_MAX || n > WORDS_MAX || isU32(mask) || !isKnown(mask, n, bits)) {
+    if (n > WORDS_MAX || isU32(mask) || !isKnown(mask, n, bits)) {
       forget(index, 0x7fffffff) // not at this generation
       return
+    }
+    if (masks == MASKS_MAX) {
+      if (rest == 0) rest = mask
+      continue
     }
     store<usize>(index + (masks << 2), mask, IX_MASK_LIST)
     fields = addFields(index, mask, n, fields)
@@ -226,6 +245,7 @@ function begin(index: usize, visits: u32, bits: usize): void {
     store<u32>(index, price, IX_PRICE)
     return
   }
+  store<usize>(index, rest, IX_REST)
   store<u32>(index, masks, IX_MASKS)
   store<u32>(index, wide ? 8 : 1, IX_WORDS)
   store<u32>(index, fields, IX_FIELDS)
