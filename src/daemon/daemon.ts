@@ -107,6 +107,7 @@ export async function startDaemon(config: Config, log: Log): Promise<Daemon> {
     leave(arena)
   }
   try {
+    await datapath.running()
     server = await serve({
       path: config.socket,
       mode: config.mode,

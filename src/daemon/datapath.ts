@@ -9,7 +9,7 @@ import type { Arena } from '../memory/arena.ts'
 import { recoverDead } from '../memory/threads.ts'
 import { store } from '../sync/atomic.ts'
 import { spawn, type Thread } from '../sync/thread.ts'
-import { type DatapathThreadData, SEAT_STOP, type Seat } from './datapath_protocol.ts'
+import { type DatapathThreadData, SEAT_STOP, SEAT_TURNS, type Seat } from './datapath_protocol.ts'
 import type { Log } from './log.ts'
 import type { Died, Vacant } from './protocol.ts'
 
@@ -42,6 +42,23 @@ export class DatapathThreads {
 
   get seats(): readonly Seat[] {
     return this.#o.seats
+  }
+
+  /** Resolves when all of them look for packets; rejects when one has ended before. */
+  async running(): Promise<void> {
+    const { arena, seats } = this.#o
+    const ended = Promise.race(
+      this.#threads.map(async (t) => {
+        const { error, code } = await t.ended
+        throw error ?? new Error(`a datapath thread ended early (${code})`)
+      }),
+    )
+    const turning = async (): Promise<void> => {
+      while (seats.some(({ state }) => arena.m[(state + SEAT_TURNS) >> 2] === 0))
+        await new Promise((resolve) => setTimeout(resolve, 10))
+    }
+    if (seats.length > 0) await Promise.race([turning(), ended])
+    ended.catch(() => {}) // from now on #start minds them
   }
 
   /** Ends them in order. The switch thread still runs: it takes what they hand up. */

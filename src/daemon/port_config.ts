@@ -24,6 +24,10 @@ export function realPort(p: PortConfig): PortConfig {
 export const packetSlots = (ports: readonly PortConfig[]): number =>
   SLOTS + SLOTS_XDP * ports.filter((p) => p.driver === 'af_xdp').length
 
+/** Bytes of a packet slot: a page where a NIC writes to them itself. */
+export const packetBytes = (ports: readonly PortConfig[]): number | undefined =>
+  ports.some((p) => p.zerocopy) ? 4096 : undefined
+
 /** Port `number`, whose device in the switch is at `dev`. */
 export const livePort = (p: PortConfig, number: number, dev: number): LivePort => ({
   driver: portDrivers.get(p.driver)!,

@@ -26,13 +26,14 @@ const running: ChildProcess[] = []
 
 afterEach(async () => {
   for (const p of running.splice(0)) {
+    if (p.exitCode !== null || p.signalCode !== null) continue
     const ended = new Promise((resolve) => p.once('exit', resolve))
     p.kill('SIGTERM')
     await ended
   }
   removeNamespaces()
   rmSync(dir, { recursive: true, force: true })
-}, 30_000)
+}, 60_000)
 
 async function start(ns: Namespace, ports: object[], setup: string, ready = '"ready"'): Promise<Running> {
   rmSync(dir, { recursive: true, force: true })
@@ -81,7 +82,7 @@ const answered = (from: Namespace, to: string): Promise<void> =>
           return ''
         }
       },
-      { timeout: 20_000, interval: 100 },
+      { timeout: 40_000, interval: 100 },
     )
     .toContain(' 0% packet loss')
 
@@ -173,7 +174,7 @@ tc filter add dev vxlan0 ingress prio 1 protocol all flower enc_key_id 4 action 
     async () => {
       const f = makeNamespace('f')
       const w = await start(f, [{ name: 'p0', driver, device: 'nowhere' }], FORWARD, 'nowhere')
-      await expect.poll(() => w.process.exitCode).toBe(3)
+      await expect.poll(() => w.process.exitCode, { timeout: 30_000 }).toBe(3)
       expect(w.log()).toContain('port p0: there is no device nowhere')
     },
     60_000,

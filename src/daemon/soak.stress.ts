@@ -81,8 +81,8 @@ export async function soak(seconds: number, driver: string): Promise<SoakResult>
     }
     running = false
     await churning
-    const ports = await getTable<PortRow[]>(http, '/ports')
-    const drops = await getTable<DropRow[]>(http, '/drops')
+    const { ports } = await getTable<{ ports: PortRow[] }>(http, '/ports')
+    const { drops } = await getTable<{ drops: DropRow[] }>(http, '/drops')
     faults.push(...compareCounters(w.f.run('cat', '/sys/class/net/p1/statistics/tx_packets'), ports, drops))
     faults.push(...grown(memory))
     client.close()

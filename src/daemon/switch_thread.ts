@@ -23,7 +23,7 @@ import { splitScript } from '../tc/line.ts'
 import { openClock } from './clock.ts'
 import { ConfigError } from './config_error.ts'
 import { LivePorts } from './live_ports.ts'
-import { isLive, livePort, packetSlots, realPort } from './port_config.ts'
+import { isLive, livePort, packetBytes, packetSlots, realPort } from './port_config.ts'
 import { type Died, END, type Failed, type Ready, type Said, type SwitchThreadData, type Vacant } from './protocol.ts'
 import { openRequests } from './request_thread.ts'
 
@@ -44,6 +44,7 @@ function open(data: SwitchThreadData): void {
     frameSize: Math.max(1500, ...configured.map((p) => p.mtu)) + HEADERS,
     arenaBytes: ARENA_BYTES,
     packets: packetSlots(configured),
+    packetBytes: packetBytes(configured),
     workers: data.workers,
     profile: data.profile,
   })

@@ -40,6 +40,8 @@ export interface ArenaOptions {
   packets?: number
   /** Largest frame, Ethernet header included. */
   frameSize?: number
+  /** Bytes from one packet slot to the next, where a device wants pages; else as frameSize makes it. */
+  packetBytes?: number
   /** Counter ids. */
   counters?: number
   /** Size of each worker's exact-match cache at its largest: half of its small entries, a power of two. */
@@ -122,7 +124,7 @@ export function layOutArena(memory: WebAssembly.Memory, o: ArenaOptions): Arena 
   set(Super.SUPER_COUNTER_MAX, counters)
   set(Super.SUPER_COUNTER_NEXT, 1) // id 0 is no counter
 
-  const stride = packetStride(frameSize)
+  const stride = o.packetBytes ?? packetStride(frameSize)
   set(Super.SUPER_PACKET_SIZE, stride)
   set(Super.SUPER_PACKET_COUNT, packets * workers)
   set(Super.SUPER_PACKETS, reserve(a, packets * workers * stride, 4096))

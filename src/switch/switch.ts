@@ -51,8 +51,9 @@ export interface SwitchOptions {
   readonly frameSize?: number
   /** Address space of the arena. */
   readonly arenaBytes?: number
-  /** Packet slots. */
+  /** Packet slots, and bytes of one where a device wants pages. */
   readonly packets?: number
+  readonly packetBytes?: number
   /** Datapath workers of other threads, beside the switch's own: they attach to the arena as workers 1, 2, … */
   readonly workers?: number
   /** Neighbours as a switchdev NIC's driver treats them (encap/ MODE_OFFLOAD). */
@@ -90,7 +91,14 @@ export class Switch {
     const workers = 1 + (o.workers ?? 0)
     // Each worker has a shard of every counter.
     const counters = workers === 1 ? undefined : WORKERS_COUNTERS
-    this.arena = createArena({ frameSize, bytes: o.arenaBytes, packets: o.packets, workers, counters })
+    this.arena = createArena({
+      frameSize,
+      bytes: o.arenaBytes,
+      packets: o.packets,
+      packetBytes: o.packetBytes,
+      workers,
+      counters,
+    })
     // Before any device: encap/ listens to what happens to them.
     const now = () => Math.floor(this.#now / NANO)
     makeTables(this.arena, o)
