@@ -1,6 +1,7 @@
 // What an error means to the one who ran the command: a line on stderr and an exit status.
 import { BenchError } from '../bench/bench_error.ts'
 import { ConfigError } from '../daemon/config_error.ts'
+import { DamagedError } from '../daemon/damaged_error.ts'
 import { DoorError } from '../daemon/door.ts'
 import { MemoryError } from '../memory/memory_error.ts'
 import { CaptureError } from '../port/capture/capture.ts'
@@ -23,15 +24,17 @@ const isBadInput = (e: unknown): e is Error =>
 const isMissing = (e: unknown): e is Error =>
   e instanceof SocketError || e instanceof DoorError || e instanceof PortError
 
-/** 2 for bad input, 3 when the system refused, or for a bug. */
+/** 1 for a damaged journal, 2 for bad input, 3 when the system refused, or for a bug. */
 export function exitStatus(e: unknown): number {
+  if (e instanceof DamagedError) return 1
   return isBadInput(e) || BAD_INPUT.has(systemError(e)?.code ?? '') ? 2 : 3
 }
 
 /** Says it on stderr, one line first. A bug keeps its stack. */
 export function report(e: unknown): void {
   const system = systemError(e)
-  if (isBadInput(e) || isMissing(e) || e instanceof MemoryError) process.stderr.write(`${e.message}\n`)
+  if (e instanceof DamagedError || isBadInput(e) || isMissing(e) || e instanceof MemoryError)
+    process.stderr.write(`${e.message}\n`)
   else if (system !== null) process.stderr.write(`${system.path ?? system.syscall}: ${plain(system)}\n`)
   else process.stderr.write(`flowerbed: a bug: ${e instanceof Error ? e.stack : e}\n`)
 }

@@ -124,6 +124,16 @@ Example of a configuration:
   .action(async (options) => finish((await import('./run.ts')).run(options)))
 
 program
+  .command('doctor')
+  .description('Check kernel, capabilities, MTUs and offloads for what the configuration asks, and say what to do.')
+  .option('--config <file>', 'configuration (default: /etc/flowerbed.yaml, if it is there)')
+  .option('--fix', 'mend what can be mended')
+  .option('--json', 'print one JSON document')
+  .action(async (options) => {
+    process.exitCode = (await import('./doctor.ts')).doctor(options)
+  })
+
+program
   .command('shell')
   .description('Run a command, or a shell, in which the unmodified tc and ip programs speak to the daemon.')
   .argument('[command...]', 'a command and its words')

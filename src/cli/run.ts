@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs'
 import { type Config, defaultConfig, readConfig } from '../daemon/config.ts'
 import { startDaemon } from '../daemon/daemon.ts'
 import { openLog } from '../daemon/log.ts'
+import { openNotify } from '../daemon/notify.ts'
 
 export interface RunCommand {
   readonly config?: string
@@ -28,11 +29,17 @@ export async function run(o: RunCommand): Promise<number> {
     },
     openLog(config.log),
   )
+  const notify = openNotify()
+  notify.tell('READY=1')
+  const alive = notify.watchdogMs > 0 ? setInterval(() => notify.tell('WATCHDOG=1'), notify.watchdogMs) : undefined
   const signal = new Promise<0>((resolve) => {
     process.once('SIGTERM', () => resolve(0))
     process.once('SIGINT', () => resolve(0))
   })
   const status = await Promise.race([signal, daemon.failed.then(() => 1)])
+  notify.tell('STOPPING=1')
+  clearInterval(alive)
   await daemon.close()
+  notify.close()
   return status
 }

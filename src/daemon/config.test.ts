@@ -11,6 +11,8 @@ test('defaults', () => {
     scripts: [],
     workers: undefined,
     controlWorkers: undefined,
+    journal: undefined,
+    httpListen: undefined,
     busyPoll: false,
     pin: false,
   })
@@ -31,6 +33,8 @@ workers: 2
 control_workers: 3
 busy_poll: true
 pin: true
+journal: { path: /var/lib/j.pcap, sync: interval, interval_ms: 50, compact_mb: 64 }
+http_listen: '[::1]:9100'
 `
   expect(parseConfig(text, '/etc/flowerbed.yaml')).toEqual({
     socket: '/tmp/x.sock',
@@ -54,6 +58,8 @@ pin: true
     scripts: ['/etc/setup.tc', '/etc/rules.tc'],
     workers: 2,
     controlWorkers: 3,
+    journal: { path: '/var/lib/j.pcap', sync: 'interval', intervalMs: 50, compactBytes: 64 << 20 },
+    httpListen: { host: '::1', port: 9100 },
     busyPoll: true,
     pin: true,
   })

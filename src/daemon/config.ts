@@ -20,6 +20,12 @@
 //   busy_poll: false                # they never sleep
 //   pin: false                      # each has a core of its own
 //   control_workers: 3              # threads that do requests; when absent, one less than there are cores
+//   journal:                        # changes survive the daemon; without it they do not
+//     path: /var/lib/flowerbed/journal.pcap
+//     sync: always                  # an acknowledged change is on the disk; interval, none: it is in the file
+//     interval_ms: 1000
+//     compact_mb: 16                # requests that are worth a new snapshot
+//   http_listen: 127.0.0.1:9100     # HTTP by TCP besides, for Prometheus
 //
 // What is wrong is a ConfigError that names file, line and place.
 
@@ -28,6 +34,7 @@ import { dirname, join, resolve } from 'node:path'
 import { isMap, LineCounter, parseDocument } from 'yaml'
 import { z } from 'zod'
 import { DEFAULT_SOCKET } from '../rtnl/frame.ts'
+import { SYNC_POLICIES, type SyncPolicy } from '../rtnl/journal_sync.ts'
 import { ConfigError } from './config_error.ts'
 import { LEVELS } from './log.ts'
 
@@ -98,6 +105,18 @@ const schema = z.strictObject({
   busy_poll: z.boolean().default(false),
   pin: z.boolean().default(false),
   control_workers: z.int().min(1).max(CONTROL_WORKERS_MAX).optional(),
+  journal: z
+    .strictObject({
+      path: z.string().min(1),
+      sync: z.enum(SYNC_POLICIES).default('always'),
+      interval_ms: z.int().min(1).max(60_000).default(1000),
+      compact_mb: z.int().min(1).max(4096).default(16),
+    })
+    .optional(),
+  http_listen: z
+    .string()
+    .regex(/^(\[[\da-fA-F:]+\]|[\w.-]+):\d{1,5}$/, 'expected an address and a port like 127.0.0.1:9100')
+    .optional(),
 })
 
 export interface PortConfig {
@@ -132,6 +151,20 @@ export interface Config {
   readonly pin: boolean
   /** Control workers; undefined: as many as suit the machine. */
   readonly controlWorkers: number | undefined
+  /** Where changes are kept; undefined: nowhere. */
+  readonly journal: JournalConfig | undefined
+  /** A TCP address for HTTP besides, for Prometheus. */
+  readonly httpListen: { readonly host: string; readonly port: number } | undefined
+}
+
+export interface JournalConfig {
+  /** Absolute. */
+  readonly path: string
+  readonly sync: SyncPolicy
+  /** Milliseconds between two syncs, for `interval`. */
+  readonly intervalMs: number
+  /** Bytes of requests that are worth a new snapshot. */
+  readonly compactBytes: number
 }
 
 /** The configuration in a file. Throws ConfigError. */
@@ -182,6 +215,13 @@ export function parseConfig(text: string, path: string): Config {
     busyPoll: c.busy_poll,
     pin: c.pin,
     controlWorkers: c.control_workers,
+    journal: c.journal && {
+      path: resolve(dirname(path), c.journal.path),
+      sync: c.journal.sync,
+      intervalMs: c.journal.interval_ms,
+      compactBytes: c.journal.compact_mb << 20,
+    },
+    httpListen: addressOf(c.http_listen),
   }
 }
 
@@ -208,4 +248,11 @@ function offsetOf(doc: ReturnType<typeof parseDocument>, path: readonly Property
 function macOf(text: string | undefined, number: number): Uint8Array {
   if (text === undefined) return Uint8Array.of(2, 0, 0, 0, 0, number)
   return Uint8Array.from(text.split(':'), (byte) => Number.parseInt(byte, 16))
+}
+
+/** `127.0.0.1:9100` or `[::1]:9100`. */
+function addressOf(text: string | undefined): Config['httpListen'] {
+  if (text === undefined) return undefined
+  const at = text.lastIndexOf(':')
+  return { host: text.slice(0, at).replace(/^\[|\]$/g, ''), port: Number(text.slice(at + 1)) }
 }

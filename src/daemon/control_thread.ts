@@ -11,7 +11,8 @@ import { leave } from '../memory/threads.ts'
 import { answer, openControl } from '../switch/control.ts'
 import { onParentMessage, postParent, threadData } from '../sync/thread.ts'
 import { openClock } from './clock.ts'
-import { type ControlThreadData, END, type Up } from './protocol.ts'
+import { Journalled } from './journalled.ts'
+import { type ControlThreadData, END, type Said, type Up } from './protocol.ts'
 import { openRequests } from './request_thread.ts'
 
 function open(data: ControlThreadData): void {
@@ -19,7 +20,8 @@ function open(data: ControlThreadData): void {
   const clock = openClock(data.began)
   const now = (): number => Math.floor(clock() / 1e6)
   const control = openControl(a, { now })
-  const requests = openRequests(a, data, now, { request: (message) => answer(control, message) })
+  const journal = new Journalled(control, data.journal, say)
+  const requests = openRequests(a, data, now, { request: (message) => answer(control, message) }, journal)
   onParentMessage((message) => {
     if (message === END) {
       leave(a)
@@ -30,6 +32,8 @@ function open(data: ControlThreadData): void {
   })
   postParent({ up: true } satisfies Up)
 }
+
+const say = (log: Said['log'], what: object, message: string): void => postParent({ log, what, message } satisfies Said)
 
 const data = threadData<ControlThreadData | undefined>()
 if (data?.role === 'control') open(data)

@@ -16,15 +16,19 @@ import { traceEvent } from '../encap/trace_points.ts'
 import { type Arena, attachArena } from '../memory/arena.ts'
 import { leave } from '../memory/threads.ts'
 import { PortError } from '../port/port_error.ts'
+import { JournalSync } from '../rtnl/journal_sync.ts'
 import { type RtnlServer, serve } from '../rtnl/server.ts'
 import { spawn, type Thread } from '../sync/thread.ts'
 import { beginning, openClock } from './clock.ts'
 import type { Config } from './config.ts'
 import { ConfigError } from './config_error.ts'
+import { DamagedError } from './damaged_error.ts'
 import { DatapathThreads } from './datapath.ts'
 import { type HttpEvent, type HttpServer, serveHttp } from './http.ts'
+import type { JournalData } from './journalled.ts'
 import { newListening, setListening } from './listening.ts'
 import type { Log } from './log.ts'
+import { openMetrics } from './metrics.ts'
 import { isLive } from './port_config.ts'
 import { type CommonData, END, type Failed, type Ready, type Said, type SwitchThreadData } from './protocol.ts'
 import { Seats } from './seats.ts'
@@ -56,8 +60,18 @@ const controlWorkers = (): number => Math.max(1, availableParallelism() - 1)
  */
 export async function startDaemon(config: Config, log: Log): Promise<Daemon> {
   const began = beginning()
-  const common: CommonData = { began, listening: newListening(), doing: new Int32Array(new SharedArrayBuffer(4)) }
   const { ports, scripts, profile } = config
+  const journal: JournalData | undefined = config.journal && {
+    path: config.journal.path,
+    compactBytes: config.journal.compactBytes,
+    ports,
+  }
+  const common: CommonData = {
+    began,
+    listening: newListening(),
+    doing: new Int32Array(new SharedArrayBuffer(4)),
+    journal,
+  }
   const workers = ports.some(isLive) ? (config.workers ?? availableParallelism()) : 0
   const data: SwitchThreadData = { ...common, role: 'switch', ports, scripts, profile, workers }
   const thread = spawn(new URL('./switch_thread.ts', import.meta.url), data, 'switch')
@@ -77,6 +91,15 @@ export async function startDaemon(config: Config, log: Log): Promise<Daemon> {
   let server: RtnlServer | undefined
   let http: HttpServer | undefined
   let events: NodeJS.Timeout | undefined
+  const sync =
+    config.journal &&
+    new JournalSync(arena, {
+      ...config.journal,
+      failed(e) {
+        log.error({ journal: config.journal?.path, error: e.message }, 'the disk refused to sync the journal')
+        fail(e)
+      },
+    })
   const seats = new Seats({
     arena,
     began,
@@ -84,6 +107,8 @@ export async function startDaemon(config: Config, log: Log): Promise<Daemon> {
     switchThread: { thread, doing: common.doing },
     control: config.controlWorkers ?? controlWorkers(),
     log,
+    journal,
+    whenSafe: (record, done) => (sync === undefined ? done() : sync.whenSafe(record | 0, done)),
     tell: (message, except) => server?.tell(message, except),
     failed: fail,
   })
@@ -104,6 +129,7 @@ export async function startDaemon(config: Config, log: Log): Promise<Daemon> {
     await datapath.close()
     await http?.close()
     await seats.close()
+    await sync?.close()
     leave(arena)
   }
   try {
@@ -115,7 +141,17 @@ export async function startDaemon(config: Config, log: Log): Promise<Daemon> {
       listening: (groups) => setListening(common.listening, groups),
       closed: (why) => log.debug({ why }, 'a client is gone'),
     })
-    http = await serveHttp({ path: config.http, mode: config.mode })
+    http = await serveHttp({
+      path: config.http,
+      mode: config.mode,
+      listen: config.httpListen,
+      metrics: openMetrics({
+        arena,
+        journal: journal !== undefined,
+        syncs: () => sync?.syncs ?? 0,
+        clients: () => server?.sessions.size ?? 0,
+      }),
+    })
     for (const name of Object.keys(tables)) http.route(`/${name}`, (query) => seats.table(name, query))
     events = tellEvents(arena, http)
   } catch (e) {
@@ -170,5 +206,6 @@ async function ready(thread: Thread, log: Log): Promise<Ready> {
   if ('ready' in said) return said
   thread.post(END)
   await thread.ended
+  if (said.journal) throw new DamagedError(said.failed)
   throw said.port === undefined ? new ConfigError(said.failed) : new PortError(said.port, '', said.failed)
 }

@@ -9,7 +9,8 @@
 //                 MORE     the session takes more of its answer
 //                 GONE     the session is no more
 //                 TABLE    a table (tables/) is asked for, as number `number`: its name and query, as JSON
-//   to main       ANSWER   a datagram of an answer to the session
+//   to main       ANSWER   a datagram of an answer to the session; here and below `port` is the record of the journal that
+//                          must be safe before (journal_sync.ts)
 //                 PAUSED   there is more of it, after MORE
 //                 DONE     datagram `number` of the session is answered
 //                 NEWS     a notification for the groups; the session, if any, has it in its answer

@@ -2,6 +2,7 @@
 
 import type { PortConfig } from './config.ts'
 import type { Seat } from './datapath_protocol.ts'
+import type { JournalData } from './journalled.ts'
 import type { Query } from './tables/table.ts'
 
 /** Every thread. */
@@ -12,6 +13,8 @@ export interface CommonData {
   readonly listening: Int32Array
   /** Word 0: the number of the datagram that the thread has begun last. @atomic */
   readonly doing: Int32Array
+  /** Where changes are written down before they are made; undefined: nowhere. */
+  readonly journal: JournalData | undefined
 }
 
 export interface SwitchThreadData extends CommonData {
@@ -40,6 +43,8 @@ export interface Ready {
 export interface Failed {
   readonly failed: string
   readonly port?: string
+  /** It was the journal that is damaged, or cannot be written. */
+  readonly journal?: boolean
 }
 
 /** Main to the switch thread: the thread of a datapath worker died. */

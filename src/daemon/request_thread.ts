@@ -2,7 +2,8 @@
 // this thread's control of the tables, and what that changes is told.
 //
 // Notifications and answers leave in the order in which they were made, in one message for everything that a batch of
-// requests has brought; in the middle of a long batch, whenever FLUSH bytes have come together.
+// requests has brought; in the middle of a long batch, whenever FLUSH bytes have come together. An answer says which record of
+// the journal must be safe before the client may have it.
 
 import { beginReading, contextOf, endReading } from '../flow/context.ts'
 import type { Arena } from '../memory/arena.ts'
@@ -10,6 +11,7 @@ import { Answering } from '../rtnl/answering.ts'
 import type { Requester } from '../rtnl/datagram.ts'
 import { store } from '../sync/atomic.ts'
 import { postParent } from '../sync/thread.ts'
+import type { Journalled } from './journalled.ts'
 import { openNews } from './news.ts'
 import * as P from './post.ts'
 import type { CommonData, TableAnswer, TableQuestion } from './protocol.ts'
@@ -26,7 +28,13 @@ export interface RequestThread {
 }
 
 /** `now`: ms of the switch's clock. */
-export function openRequests(a: Arena, data: CommonData, now: () => number, requester: Requester): RequestThread {
+export function openRequests(
+  a: Arena,
+  data: CommonData,
+  now: () => number,
+  requester: Requester,
+  journal: Journalled,
+): RequestThread {
   const encoder = new TextEncoder()
   const decoder = new TextDecoder()
   const table = (asked: Uint8Array): Uint8Array => {
@@ -55,16 +63,16 @@ export function openRequests(a: Arena, data: CommonData, now: () => number, requ
     {
       request(message) {
         news.attend()
-        return requester.request(message)
+        return journal.request(message, (m) => requester.request(m))
       },
     },
     {
       answer(session, datagram) {
-        post.add(P.ANSWER, session, 0, 0, datagram)
+        post.add(P.ANSWER, session, 0, journal.ticket, datagram)
         if (post.size > FLUSH) flush()
       },
-      done: (session, number) => post.add(P.DONE, session, number),
-      paused: (session) => post.add(P.PAUSED, session),
+      done: (session, number) => post.add(P.DONE, session, number, journal.ticket),
+      paused: (session) => post.add(P.PAUSED, session, 0, journal.ticket),
     },
   )
   return {

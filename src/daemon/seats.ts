@@ -23,6 +23,7 @@ import { load } from '../sync/atomic.ts'
 import { spawn, type Thread } from '../sync/thread.ts'
 import { buildError } from '../wire/netlink.ts'
 import { EIO } from '../wire/netlink_error.ts'
+import type { JournalData } from './journalled.ts'
 import type { Log } from './log.ts'
 import * as P from './post.ts'
 import {
@@ -83,6 +84,9 @@ export interface SeatsOptions {
   /** Control workers. */
   readonly control: number
   readonly log: Log
+  readonly journal: JournalData | undefined
+  /** Calls `done` when what a client must not hear before is on the disk: the journal up to that record. */
+  whenSafe(record: number, done: () => void): void
   /** A notification, and the session that has it in its answer already (0: none). */
   tell(message: Uint8Array, except: number): void
   /** A thread died before it was there: another would, too. */
@@ -173,8 +177,8 @@ export class Seats implements Executor {
 
   #spawn(i: number): { thread: Thread; doing: Int32Array } {
     const doing = new Int32Array(new SharedArrayBuffer(4))
-    const { began, listening, arena } = this.#o
-    const common: CommonData = { began, listening, doing }
+    const { began, listening, arena, journal } = this.#o
+    const common: CommonData = { began, listening, doing, journal }
     const data: ControlThreadData = { ...common, role: 'control', memory: arena.memory }
     return { thread: spawn(new URL('./control_thread.ts', import.meta.url), data, `control ${i}`), doing }
   }
@@ -283,7 +287,7 @@ export class Seats implements Executor {
       else if (said.log !== undefined) this.#o.log[said.log](said.what, said.message)
       return
     }
-    P.readPost(message, (kind, id, number, _, payload) => {
+    P.readPost(message, (kind, id, number, record, payload) => {
       if (kind === P.NEWS) {
         this.#o.tell(payload, id)
         return
@@ -294,9 +298,14 @@ export class Seats implements Executor {
       }
       const place = this.#places.get(id)
       if (place === undefined) return
-      if (kind === P.ANSWER) place.asker.answer(payload)
-      else if (kind === P.PAUSED) place.asker.paused()
-      else this.#done(seat, place, number)
+      // Done is done, whatever becomes of the thread; the client hears of it when it is safe.
+      if (kind === P.DONE && !this.#answered(seat, place, number)) return
+      this.#o.whenSafe(record, () => {
+        if (this.#places.get(id) !== place) return
+        if (kind === P.ANSWER) place.asker.answer(payload)
+        else if (kind === P.PAUSED) place.asker.paused()
+        else this.#done(place)
+      })
     })
   }
 
@@ -308,10 +317,14 @@ export class Seats implements Executor {
     else awaited?.resolve(said.document)
   }
 
-  #done(seat: Seat, place: Place, number: number): void {
+  /** The datagram is answered; false when somebody else has answered for it. */
+  #answered(seat: Seat, place: Place, number: number): boolean {
     const at = seat.asked.findIndex((x) => x.number === number && x.asker === place.asker)
-    if (at < 0) return
-    seat.asked.splice(at, 1)
+    if (at >= 0) seat.asked.splice(at, 1)
+    return at >= 0
+  }
+
+  #done(place: Place): void {
     place.open--
     place.asker.done()
     this.#place(place)

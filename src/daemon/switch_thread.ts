@@ -2,7 +2,7 @@
 // paths (the event worker of the mlx5e scheme). Requests that change links, addresses, routes or neighbours are done here,
 // because the host must hear of them at once; all others are the control workers'.
 //
-//   start-up scripts ─▶ ready ─▶ [ main's post · packets of datapath threads · timers and works that are due · sleep ] …
+//   journal or start-up scripts ─▶ ready ─▶ [ main's post · packets of datapath threads · timers and works that are due · sleep ] …
 //
 // It sleeps on the bell of the workqueue: who posts a work rings it, main rings it behind a message, a datapath thread
 // behind what it handed up. While it sleeps it is no RCU reader. It never returns to an event loop, so nothing here is
@@ -15,6 +15,9 @@ import { reclaim } from '../memory/pool.ts'
 import { leave } from '../memory/threads.ts'
 import { PortError } from '../port/port_error.ts'
 import { execute } from '../replay/execute.ts'
+import type { Requester } from '../rtnl/datagram.ts'
+import { JournalError } from '../rtnl/journal_format.ts'
+import type { Control } from '../switch/control.ts'
 import { createSwitch, type Switch } from '../switch/switch.ts'
 import { postParent, takeParentMessage, threadData } from '../sync/thread.ts'
 import { bell, sleep } from '../sync/workqueue.ts'
@@ -22,6 +25,7 @@ import { LanguageError } from '../tc/language_error.ts'
 import { splitScript } from '../tc/line.ts'
 import { openClock } from './clock.ts'
 import { ConfigError } from './config_error.ts'
+import { firstJournal, Journalled, restore, withIndexes } from './journalled.ts'
 import { LivePorts } from './live_ports.ts'
 import { isLive, livePort, packetBytes, packetSlots, realPort } from './port_config.ts'
 import { type Died, END, type Failed, type Ready, type Said, type SwitchThreadData, type Vacant } from './protocol.ts'
@@ -38,7 +42,7 @@ const NAP = 100
 
 function open(data: SwitchThreadData): void {
   const clock = openClock(data.began)
-  const configured = data.ports.map(realPort)
+  const configured = withIndexes(data.ports.map(realPort), data.journal?.path)
   const sw = createSwitch({
     ports: configured,
     frameSize: Math.max(1500, ...configured.map((p) => p.mtu)) + HEADERS,
@@ -54,13 +58,19 @@ function open(data: SwitchThreadData): void {
   configured.forEach((p, i) => {
     if (isLive(p) || data.workers > 0) ports.add(livePort(p, i, sw.portDevice(i)))
   })
-  const requests = openRequests(arena, data, () => Math.floor(sw.now / 1e6), {
+  const requester: Requester = {
     request(message) {
       sw.run(clock())
       return sw.answer(message)
     },
-  })
-  for (const script of data.scripts) runScript(sw, script)
+  }
+  const control: Control = sw.control
+  if (data.journal === undefined || !restore(control, data.journal, say)) {
+    for (const script of data.scripts) runScript(sw, script)
+    if (data.journal !== undefined) firstJournal(control, data.journal)
+  }
+  const journal = new Journalled(control, data.journal, say)
+  const requests = openRequests(arena, data, () => Math.floor(sw.now / 1e6), requester, journal)
   postParent({ ready: true, memory: arena.memory, seats: ports.seats } satisfies Ready)
 
   const q = queueOf(arena)
@@ -84,6 +94,7 @@ function open(data: SwitchThreadData): void {
     sw.datapath.online()
   }
   ports.close()
+  journal.close()
   sw.close()
   leave(arena)
 }
@@ -117,7 +128,8 @@ if (data?.role === 'switch')
   try {
     open(data)
   } catch (e) {
-    if (e instanceof PortError) postParent({ failed: e.message, port: e.port } satisfies Failed)
+    if (e instanceof JournalError) postParent({ failed: e.message, journal: true } satisfies Failed)
+    else if (e instanceof PortError) postParent({ failed: e.message, port: e.port } satisfies Failed)
     else if (e instanceof ConfigError) postParent({ failed: e.message } satisfies Failed)
     else throw e
   }

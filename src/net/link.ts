@@ -71,8 +71,16 @@ export function netInit(a: Arena, now = 0): void {
 }
 
 /** A port of the switch: Ethernet, made and set up. `mac` six bytes. Gives back its address. */
-export function addPort(a: Arena, name: string, port: number, mac: Uint8Array, mtu = 1500, now = 0): number {
-  const dev = netdevRegister(a, { name, kind: NETDEV_KIND_PORT, mtu, mac, port })
+export function addPort(
+  a: Arena,
+  name: string,
+  port: number,
+  mac: Uint8Array,
+  mtu = 1500,
+  now = 0,
+  ifindex = 0,
+): number {
+  const dev = netdevRegister(a, { name, kind: NETDEV_KIND_PORT, mtu, mac, port, ifindex })
   linkUp(a, dev, now)
   return dev
 }

@@ -121,6 +121,9 @@ const lastWord = (a: Arena): number => (a.m[SUPER_NETDEVS >> 2] + NETDEV_IFINDEX
 /** Where the search for a free ifindex goes on. */
 const hintWord = (a: Arena): number => (a.m[SUPER_NETDEVS >> 2] + NETDEV_PORT) >> 2
 
+/** The ifindex that was given out last: the next device gets one behind it. */
+export const netdevHint = (a: Arena): number => load(a.m, hintWord(a))
+
 export function netdevName(a: Arena, dev: number): string {
   let name = ''
   for (let i = 0; i < IFNAMSIZ; i++) {

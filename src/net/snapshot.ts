@@ -36,7 +36,17 @@ import * as R from '../wire/rtm_route.ts'
 import { nextAddr } from './addr.ts'
 import { fibSorted, readRoute } from './fib.ts'
 import { neighEach, neighSnapshot } from './neigh.ts'
-import { isEthernet, netdevFlags, netdevIfindex, netdevMac, netdevMtu, netdevName, nextNetdev } from './netdev.ts'
+import {
+  isEthernet,
+  netdevByIndex,
+  netdevFlags,
+  netdevHint,
+  netdevIfindex,
+  netdevMac,
+  netdevMtu,
+  netdevName,
+  nextNetdev,
+} from './netdev.ts'
 import type { NetContext } from './request.ts'
 import { fillAddr } from './request_addr.ts'
 import { fillNeigh } from './request_neigh.ts'
@@ -56,7 +66,7 @@ const MAKE = NLM_F_REQUEST | NLM_F_CREATE | NLM_F_EXCL
 /** All of them; each message is a copy of its own. */
 export function* netSnapshot(c: NetContext, ports: readonly PortBirth[]): Generator<Uint8Array, void> {
   const { a } = c
-  for (let dev = nextNetdev(a, 0); dev !== 0; dev = nextNetdev(a, dev)) yield link(c, dev, ports)
+  yield* links(c, ports)
   yield* addresses(a)
   yield* routes(a)
   const neighs: number[] = []
@@ -64,6 +74,33 @@ export function* netSnapshot(c: NetContext, ports: readonly PortBirth[]): Genera
     if (neighSnapshot(a, n).valid) neighs.push(n)
   })
   for (const n of neighs) yield neighbour(c, n)
+}
+
+/**
+ * All devices, by ifindex. The next one that is made gets the ifindex behind the one that was given out last: so that
+ * device is the last to be made anew, and when it is gone it comes and goes.
+ */
+function* links(c: NetContext, ports: readonly PortBirth[]): Generator<Uint8Array, void> {
+  const { a } = c
+  const last = netdevHint(a)
+  for (let dev = nextNetdev(a, 0); dev !== 0; dev = nextNetdev(a, dev))
+    if (netdevIfindex(a, dev) !== last) yield link(c, dev, ports)
+  if (last === 0) return
+  const dev = netdevByIndex(a, last)
+  if (dev !== 0) {
+    yield link(c, dev, ports)
+    return
+  }
+  b.begin(L.RTM_NEWLINK, MAKE)
+  L.ifinfomsg(b, 0, 0, last, 0, 0)
+  b.attrStr(L.IFLA_IFNAME, 'last-ifindex')
+  const info = b.nest(L.IFLA_LINKINFO)
+  b.attrStr(L.IFLA_INFO_KIND, 'dummy')
+  b.nestEnd(info)
+  yield b.end()
+  b.begin(L.RTM_DELLINK, NLM_F_REQUEST)
+  L.ifinfomsg(b, 0, 0, last, 0, 0)
+  yield b.end()
 }
 
 function* addresses(a: Arena): Generator<Uint8Array, void> {
@@ -180,7 +217,7 @@ export class NetRestore {
     if (type === I.RTM_NEWADDR) this.#addresses.push(message)
     else if (type === R.RTM_NEWROUTE) this.#routes.push(message)
     else {
-      if (type !== L.RTM_NEWLINK) this.settle()
+      if (type !== L.RTM_NEWLINK && type !== L.RTM_DELLINK) this.settle()
       this.#request(message)
     }
   }

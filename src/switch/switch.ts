@@ -32,6 +32,8 @@ export interface PortSpec {
   /** Six bytes. */
   readonly mac: Uint8Array
   readonly mtu: number
+  /** 0 or absent: the next one. */
+  readonly ifindex?: number
 }
 
 /** Takes what ports send without a call for each frame. */
@@ -105,7 +107,7 @@ export class Switch {
     this.#control = openControl(this.arena, { now })
     this.datapath = new Datapath(this.arena, 0, o.trace)
     this.datapath.online()
-    this.#ports = o.ports.map((p, i) => addPort(this.arena, p.name, i, p.mac, p.mtu))
+    this.#ports = o.ports.map((p, i) => addPort(this.arena, p.name, i, p.mac, p.mtu, 0, p.ifindex))
     this.host = new Host(this.arena, this.datapath, () => this.#now)
     this.#burst = reserve(this.arena, BURST * 4)
     this.#collector = new Collector(this.arena, this.datapath)

@@ -1,0 +1,87 @@
+// What Prometheus is told: numbers read from the shared memory when it asks. The only file that knows prom-client.
+//
+// Nothing is counted here. Reading takes no lock and stops nobody; a number is one that was true during the request.
+
+import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client'
+import { dropReasons } from '../datapath/drop_reason.ts'
+import { encapStats } from '../encap/encap.ts'
+import type { Arena } from '../memory/arena.ts'
+import { counterRead } from '../memory/counters.ts'
+import { NETDEV_KIND, NETDEV_KIND_LOOPBACK, NETDEV_RX_COUNTER, NETDEV_TX_COUNTER } from '../memory/layout/netdev.ts'
+import { netdevIsUp, netdevName, nextNetdev } from '../net/netdev.ts'
+import { journalStats } from '../rtnl/journal.ts'
+import { dropped } from './tables/index.ts'
+
+export interface MetricsOptions {
+  readonly arena: Arena
+  /** Is there a journal? */
+  readonly journal: boolean
+  /** fdatasyncs of it so far. */
+  syncs(): number
+  /** Clients of the rtnetlink socket. */
+  clients(): number
+}
+
+/** The text and its content type, as HTTP wants them. */
+export function openMetrics(o: MetricsOptions): () => Promise<{ type: string; text: string }> {
+  const { arena: a } = o
+  const registry = new Registry()
+  collectDefaultMetrics({ register: registry, prefix: 'flowerbed_' })
+  const registers = [registry]
+  const counter = (name: string, help: string, labelNames: string[], read: (c: Counter) => void): void => {
+    new Counter({
+      name: `flowerbed_${name}`,
+      help,
+      labelNames,
+      registers,
+      collect() {
+        this.reset()
+        read(this)
+      },
+    })
+  }
+  const gauge = (name: string, help: string, labelNames: string[], read: (g: Gauge) => void): void => {
+    new Gauge({
+      name: `flowerbed_${name}`,
+      help,
+      labelNames,
+      registers,
+      collect() {
+        this.reset()
+        read(this)
+      },
+    })
+  }
+  const devices = (each: (name: string, dev: number) => void): void => {
+    for (let dev = nextNetdev(a, 0); dev !== 0; dev = nextNetdev(a, dev))
+      if (a.m[(dev + NETDEV_KIND) >> 2] !== NETDEV_KIND_LOOPBACK) each(netdevName(a, dev), dev)
+  }
+  for (const [way, field] of [
+    ['receive', NETDEV_RX_COUNTER],
+    ['transmit', NETDEV_TX_COUNTER],
+  ] as const)
+    for (const what of ['packets', 'bytes', 'drops'] as const)
+      counter(`device_${way}_${what}_total`, `${what} that a device ${way}s`, ['device'], (c) =>
+        devices((device, dev) => c.inc({ device }, counterRead(a, a.m[(dev + field) >> 2])[what])),
+      )
+  gauge('device_up', 'whether a device is up', ['device'], (g) =>
+    devices((device, dev) => g.set({ device }, netdevIsUp(a, dev) ? 1 : 0)),
+  )
+  counter('drops_total', 'packets that ended without being sent, by reason', ['reason'], (c) => {
+    for (const r of dropReasons) c.inc({ reason: r.name }, dropped(a, r.code))
+  })
+  counter('encap_total', 'what the encap machine did', ['what'], (c) => {
+    for (const [what, n] of Object.entries(encapStats(a))) c.inc({ what }, n)
+  })
+  gauge('clients', 'clients of the rtnetlink socket', [], (g) => g.set(o.clients()))
+  if (o.journal) {
+    gauge('journal_bytes', 'bytes of the journal', ['part'], (g) => {
+      const s = journalStats(a)
+      g.set({ part: 'snapshot' }, s.snapshotBytes)
+      g.set({ part: 'tail' }, s.bytes - s.snapshotBytes)
+    })
+    counter('journal_changes_total', 'changes written down', [], (c) => c.inc(journalStats(a).written))
+    counter('journal_syncs_total', 'times the journal was synced to the disk', [], (c) => c.inc(o.syncs()))
+  }
+  return async () => ({ type: registry.contentType, text: await registry.metrics() })
+}
