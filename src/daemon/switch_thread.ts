@@ -27,6 +27,7 @@ import { openClock } from './clock.ts'
 import { ConfigError } from './config_error.ts'
 import { firstJournal, Journalled, restore, withIndexes } from './journalled.ts'
 import { LivePorts } from './live_ports.ts'
+import { LookupWatch } from './lookup_watch.ts'
 import { isLive, livePort, packetBytes, packetSlots, realPort } from './port_config.ts'
 import { type Died, END, type Failed, type Ready, type Said, type SwitchThreadData, type Vacant } from './protocol.ts'
 import { openRequests } from './request_thread.ts'
@@ -54,6 +55,7 @@ function open(data: SwitchThreadData): void {
   })
   const { arena } = sw
   traceOpen(arena, TRACE_EVENTS)
+  const watch = new LookupWatch(arena, say)
   const ports = new LivePorts(sw, data.workers, say)
   configured.forEach((p, i) => {
     if (isLive(p) || data.workers > 0) ports.add(livePort(p, i, sw.portDevice(i)))
@@ -86,6 +88,7 @@ function open(data: SwitchThreadData): void {
     }
     const emissions = ports.collect()
     sw.run(clock())
+    watch.look(sw.now)
     requests.flush()
     if (message !== undefined || emissions > 0) continue
     sw.datapath.offline()

@@ -176,13 +176,14 @@ describe('the mask index', { timeout: 120_000 }, () => {
       const mask = Hand.handMask(a, Hand.handPrio(a, chain, i + 1, IP), pairs, 4)
       Hand.handFlow(a, mask, [i * 7919, i * 104729], Hand.op(P.OP_END, T.TC_ACT_OK))
     }
+    a.u8.set(new TextEncoder().encode('p7'), port + N.NETDEV_NAME)
     const steep = () => a.m[(dp.struct + W.WORKER_STEEP) >> 2]
     for (let i = 0; i < 400; i++) send(frame(), [])
     const before = steep()
     expect(before).toBeGreaterThan(0)
     for (let i = 0; i < 400; i++) send(frame(), [])
     expect(steep()).toBe(before)
-    expect(lookupAlarm(a)).toEqual({ lookups: before, masks: 512, ifindex: 1, chain: 0 })
+    expect(lookupAlarm(a)).toEqual({ lookups: before, masks: 512, dev: 'p7', chain: 0 })
     a.m[SUPER_GENERATION >> 2]++
     for (let i = 0; i < 10; i++) send(frame(), [])
     expect(steep()).toBe(before + 10)

@@ -7,36 +7,43 @@ import type { Arena } from '../memory/arena.ts'
 import { workerOf } from '../memory/arena.ts'
 import { SUPER_WORKERS } from '../memory/layout/super.ts'
 import * as W from '../memory/layout/worker.ts'
+import { netdevByIndex, netdevName } from '../net/netdev.ts'
 
 export interface LookupAlarm {
   /** Lookups so far that probed more than 64 masks, of all workers. */
   readonly lookups: number
-  /** The most that one probed; at the filters of the device with this ifindex, in this chain. */
+  /** The most that one probed; at the filters of this device, in this chain. */
   readonly masks: number
-  readonly ifindex: number
+  readonly dev: string
   readonly chain: number
 }
 
 /** What there is to be alarmed about; null when no lookup was long. Any thread. */
 export function lookupAlarm(a: Arena): LookupAlarm | null {
-  let alarm: LookupAlarm | null = null
   let lookups = 0
+  let masks = 0
+  let longest = 0
   for (let i = 0; i < a.m[SUPER_WORKERS >> 2]; i++) {
-    const word = (field: number): number => a.m[(workerOf(a, i) + field) >> 2] >>> 0
-    lookups += word(W.WORKER_STEEP) + word(W.WORKER_STEEP + 4) * 0x100000000
-    const masks = word(W.WORKER_STEEP_MASKS)
-    if (masks > (alarm?.masks ?? 0)) {
-      alarm = { lookups: 0, masks, ifindex: word(W.WORKER_STEEP_IFINDEX), chain: word(W.WORKER_STEEP_CHAIN) }
-    }
+    const w = workerOf(a, i)
+    lookups += word(a, w, W.WORKER_STEEP) + word(a, w, W.WORKER_STEEP + 4) * 0x100000000
+    if (word(a, w, W.WORKER_STEEP_MASKS) <= masks) continue
+    masks = word(a, w, W.WORKER_STEEP_MASKS)
+    longest = w
   }
-  return alarm === null ? null : { ...alarm, lookups }
+  if (longest === 0) return null
+  const dev = deviceOf(a, word(a, longest, W.WORKER_STEEP_IFINDEX))
+  return { lookups, masks, dev, chain: word(a, longest, W.WORKER_STEEP_CHAIN) }
 }
 
-/** The alarm as a sentence. `name`: of the device with an ifindex. */
-export function lookupAlarmText(
-  { lookups, masks, ifindex, chain }: LookupAlarm,
-  name: (ifindex: number) => string,
-): string {
-  const where = chain === 0 ? '' : `, chain ${chain}`
-  return `${lookups} lookups had to probe more than 64 masks, the longest one ${masks} (filters of ${name(ifindex)}${where}): merge masks, or put the rules that packets meet most first`
+const word = (a: Arena, worker: number, field: number): number => a.m[(worker + field) >> 2] >>> 0
+
+/** The name of a device; its ifindex when it is gone. */
+function deviceOf(a: Arena, ifindex: number): string {
+  const dev = netdevByIndex(a, ifindex)
+  return dev === 0 ? `if${ifindex}` : netdevName(a, dev)
+}
+
+/** The alarm as a sentence. */
+export function lookupAlarmText({ lookups, masks, dev, chain }: LookupAlarm): string {
+  return `${lookups} lookup${lookups === 1 ? '' : 's'} had to probe more than 64 masks, the longest one ${masks} (filters of ${dev}, chain ${chain}): merge masks, or put the rules that packets meet most first`
 }

@@ -2,6 +2,7 @@
 import { type ConnectionView, connectionList } from '../conntrack/show.ts'
 import { connectionsOf, earlyDrops } from '../conntrack/table.ts'
 import { dropReasons } from '../datapath/drop_reason.ts'
+import { type LookupAlarm, lookupAlarm } from '../datapath/lookup_alarm.ts'
 import { type EncapView, encapList } from '../encap/show.ts'
 import { slowName } from '../encap/slow_reason.ts'
 import { idrFind, idrNext } from '../flow/idr.ts'
@@ -46,6 +47,8 @@ export interface Summary {
   /** Connections that action ct knows: how many, how many were given up for others, and the first of them. */
   readonly connections: ConnectionSummary
   readonly captures: readonly CaptureSummary[]
+  /** Only when a lookup had to probe more than 64 masks. */
+  readonly longLookups?: LookupAlarm
 }
 
 export interface ConnectionSummary {
@@ -79,6 +82,7 @@ export function summarize(
   t: PortTraffic,
   captures: readonly CaptureSummary[],
 ): Summary {
+  const alarm = lookupAlarm(sw.arena)
   const drops = dropReasons.map((r) => [r.name, dropped(sw.arena, r.code)] as const).filter(([, n]) => n > 0)
   return {
     packets: { in: total(t.inPackets), out: total(t.outPackets), dropped: drops.reduce((sum, [, n]) => sum + n, 0) },
@@ -97,6 +101,7 @@ export function summarize(
     neighbours: JSON.parse(execute(sw, ['ip', '-j', 'neigh', 'show']).trim() || '[]'),
     connections: connections(sw),
     captures,
+    ...(alarm === null ? {} : { longLookups: alarm }),
   }
 }
 

@@ -1,5 +1,6 @@
 // The summary as a table for people.
 import { dropReasons } from '../datapath/drop_reason.ts'
+import { lookupAlarmText } from '../datapath/lookup_alarm.ts'
 import type { Summary } from './summary.ts'
 
 type Row = readonly (string | number)[]
@@ -24,6 +25,7 @@ export function summaryText(s: Summary): string {
   return [
     `${plural(s.packets.in, 'packet')} in, ${s.packets.out} out, ${s.packets.dropped} dropped\n`,
     cut > 0 ? `${plural(cut, 'frame')} went in short: the capture holds only their beginning\n` : '',
+    s.longLookups === undefined ? '' : `${lookupAlarmText(s.longLookups)}\n`,
     table(
       ['port', 'packets in', 'bytes in', 'packets out', 'bytes out'],
       Object.entries(s.ports).map(([name, p]) => [name, p.in.packets, p.in.bytes, p.out.packets, p.out.bytes]),
