@@ -123,10 +123,14 @@ const VOLATILE = new Set([
   'cookie',
 ])
 
+const TIMES = /"(installed|last_used|first_used)":\d+,/g
+
 /** What is judged of one hook's filters: not the times, and of an action's statistics the packets, bytes and drops. */
 export function judged(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(judged)
   if (value === null || typeof value !== 'object') return value
+  // tc prints some classifiers as broken JSON: the text is judged, and how a reader complains about it is not.
+  if ('invalid_json' in value && 'raw' in value) return String(value.raw).replace(TIMES, '').trimEnd()
   const out: Record<string, unknown> = {}
   for (const [key, v] of Object.entries(value)) {
     if (VOLATILE.has(key)) continue
