@@ -1,6 +1,6 @@
 // csum: computes checksums anew: of the IPv4 header, ICMP, IGMP, TCP, UDP, UDP-Lite, SCTP (m_csum.c, act_csum.c).
 
-import { ACT_PARAMS, TC_ACT_OK } from '../memory/layout/action.ts'
+import { ACT_CONTROL, ACT_PARAMS, TC_ACT_OK, TC_ACT_SHOT } from '../memory/layout/action.ts'
 import { OP_CSUM } from '../memory/layout/program.ts'
 import { FLOW_ACTION_CSUM } from '../wire/flow_action_id.ts'
 import {
@@ -86,7 +86,10 @@ export const csum: ActionKind = {
   cleanup: dropControl,
 
   compile(c, act) {
-    c.emit(OP_CSUM, c.a.m[(act + FLAGS) >> 2], c.counter(act))
+    const { m } = c.a
+    // With drop it drops at once, and every packet is a drop of its counter (action_stats.ts).
+    if (m[(act + ACT_CONTROL) >> 2] === TC_ACT_SHOT) return
+    c.emit(OP_CSUM, m[(act + FLAGS) >> 2], c.counter(act))
   },
 
   offload(_m, _act, ids) {

@@ -2,7 +2,7 @@
 //
 // tc shows the prefix length of the old address counted from the wrong end on a little-endian machine: any is /32.
 
-import { ACT_PARAMS, TC_ACT_OK } from '../memory/layout/action.ts'
+import { ACT_CONTROL, ACT_PARAMS, TC_ACT_OK, TC_ACT_SHOT } from '../memory/layout/action.ts'
 import { OP_NAT } from '../memory/layout/program.ts'
 import type { Args } from '../tc/args.ts'
 import { AF_INET } from '../wire/rtm_route.ts'
@@ -96,6 +96,8 @@ export const nat: ActionKind = {
 
   compile(c, act) {
     const { m } = c.a
+    // With drop it drops at once, and every packet is a drop of its counter (action_stats.ts).
+    if (m[(act + ACT_CONTROL) >> 2] === TC_ACT_SHOT) return
     const w = (act + NAT) >> 2
     c.emit(OP_NAT, m[w], m[w + 1], m[w + 2], m[w + 3] & TCA_NAT_FLAG_EGRESS, c.counter(act))
   },

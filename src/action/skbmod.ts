@@ -1,7 +1,7 @@
 // skbmod: sets or swaps the addresses of the Ethernet header, sets its type, or marks congestion (m_skbmod.c,
 // act_skbmod.c). tc 6.1 prints it without regard to JSON.
 
-import { ACT_PARAMS, TC_ACT_PIPE } from '../memory/layout/action.ts'
+import { ACT_CONTROL, ACT_PARAMS, TC_ACT_PIPE, TC_ACT_SHOT } from '../memory/layout/action.ts'
 import { OP_SKBMOD } from '../memory/layout/program.ts'
 import type { Args } from '../tc/args.ts'
 import { LanguageError } from '../tc/language_error.ts'
@@ -155,6 +155,8 @@ export const skbmod: ActionKind = {
 
   compile(c, act) {
     const { m } = c.a
+    // With drop it drops at once, and every packet is an overlimit of its counter (action_stats.ts).
+    if (m[(act + ACT_CONTROL) >> 2] === TC_ACT_SHOT) return
     const w = (act + MACS) >> 2
     const etype = m[(act + ETYPE) >> 2]
     const wire = ((etype & 0xff) << 8) | (etype >> 8)

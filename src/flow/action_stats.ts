@@ -42,7 +42,7 @@ import {
 } from '../memory/layout/worker.ts'
 import { alloc, free, TAG_USER } from '../memory/pool.ts'
 import { cas, load } from '../sync/atomic.ts'
-import { TCA_ID_GACT } from '../wire/tca_action.ts'
+import { TCA_ID_CSUM, TCA_ID_GACT, TCA_ID_NAT, TCA_ID_SKBMOD } from '../wire/tca_action.ts'
 import { lockKind, unlockKind } from './action_table.ts'
 
 /** Calls `each` with the flow and the USER_F_* of every use. Holding the kind's lock. */
@@ -163,8 +163,12 @@ export function actionStatsLocked(a: Arena, act: number): Counter {
     flags |= f
     if ((f & (USER_F_PACKETS | USER_F_DROPS)) !== 0) addUse(sum, counterRead(a, m[(flow + FLOW_COUNTER) >> 2]), f)
   })
-  // A plain `drop` has no op that counts what it drops: it is every packet (tcf_gact_act).
-  const gact = m[(act + ACT_KIND) >> 2] === TCA_ID_GACT && m[(act + ACT_CONTROL) >> 2] === TC_ACT_SHOT
-  if (gact && (flags & USER_F_DROPS) === 0 && sum.drops === 0) sum.drops = sum.packets
+  // A plain `drop` has no op that counts what it drops: it is every packet (tcf_gact_act, tcf_csum_act, tcf_nat_act);
+  // tcf_skbmod_act counts overlimits instead, the other kinds nothing.
+  if (m[(act + ACT_CONTROL) >> 2] !== TC_ACT_SHOT || (flags & USER_F_DROPS) !== 0) return sum
+  const kind = m[(act + ACT_KIND) >> 2]
+  const drops = kind === TCA_ID_GACT || kind === TCA_ID_CSUM || kind === TCA_ID_NAT
+  if (drops && sum.drops === 0) sum.drops = sum.packets
+  if (kind === TCA_ID_SKBMOD && sum.overlimits === 0) sum.overlimits = sum.packets
   return sum
 }
