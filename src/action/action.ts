@@ -82,6 +82,11 @@ export interface ActionKind {
   cleanup(c: ActionContext, act: number): void
   /** Emits what the action does; its control (ACT_CONTROL) is emitted by the caller, behind. */
   compile(c: CompileContext, act: number): void
+  /**
+   * The control that decides where the list goes behind the action, when that is not ACT_CONTROL: of two verdicts the one
+   * with pipe or jump, while the op itself ends the packets that get the other.
+   */
+  goesOn?(m: Int32Array, act: number): number
   /** Appends what a driver is told that the action is: FLOW_ACTION_*. Absent: no driver is asked for such an action. */
   offload?(m: Int32Array, act: number, ids: number[]): void
   /**

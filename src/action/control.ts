@@ -159,5 +159,8 @@ export function dropControl(c: ActionContext, act: number): void {
   if (chain !== 0) c.putChain(chain)
 }
 
+/** Does the list go on behind this control: pipe or jump? */
+export const isOnward = (control: number): boolean => control === TC_ACT_PIPE || isExt(control, TC_ACT_JUMP)
+
 /** Is this control a `goto chain`? */
 export const isGoto = (control: number): boolean => isExt(control, TC_ACT_GOTO_CHAIN)

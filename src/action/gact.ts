@@ -9,7 +9,6 @@ import {
   ACT_PARAMS,
   TC_ACT_EXT_MASK,
   TC_ACT_GOTO_CHAIN,
-  TC_ACT_JUMP,
   TC_ACT_OK,
   TC_ACT_PIPE,
   TC_ACT_SHOT,
@@ -48,6 +47,7 @@ import {
   checkControl,
   dropControl,
   isGoto,
+  isOnward,
   printControl,
   readControl,
   readIndex,
@@ -83,13 +83,12 @@ function parseRandom(args: Args): { type: number; verdict: number; val: number }
   return { type, verdict, val }
 }
 
-// What comes behind an action in the program is what its control says: the second verdict may end the list, not go on.
+// A program has one way behind an action: one of two different verdicts may go on, and a `goto` goes on to its chain.
 function checkRandom(control: number, chosen: number): void {
   checkControl(chosen)
   refuseOp('gact random')
-  const goesOn = chosen === TC_ACT_PIPE || (chosen > 0 && (chosen & ~TC_ACT_EXT_MASK) === TC_ACT_JUMP)
-  if (goesOn && chosen !== control)
-    throw new NetlinkError(EOPNOTSUPP, 'flowerbed: gact random cannot go on with pipe or jump as its second verdict')
+  if (isOnward(chosen) && chosen !== control && (isOnward(control) || isGoto(control)))
+    throw new NetlinkError(EOPNOTSUPP, 'flowerbed: gact random cannot go on in two ways')
 }
 
 /** What a driver is told of a verdict (tcf_gact_offload_act_setup). */
@@ -168,7 +167,17 @@ export const gact: ActionKind = {
     const type = m[(act + RANDOM_TYPE) >> 2]
     if (type === PGACT_NONE) return
     const [chosen, other] = [m[(act + ACT_CONTROL2) >> 2], m[(act + ACT_CONTROL) >> 2]]
-    c.emit(OP_RANDOM, type, m[(act + RANDOM_VAL) >> 2], chosen, other, act + RANDOM_COUNT, c.counter(act))
+    const onward = isOnward(chosen) ? TC_ACT_PIPE : chosen
+    // Behind the op stands what the other verdict does, unless it is the chosen one that goes on.
+    const ends = other === TC_ACT_SHOT || (isOnward(chosen) && !isOnward(other))
+    const rest = ends ? other : TC_ACT_PIPE
+    c.emit(OP_RANDOM, type, m[(act + RANDOM_VAL) >> 2], onward, rest, act + RANDOM_COUNT, c.counter(act))
+  },
+
+  goesOn(m, act) {
+    const chosen = m[(act + ACT_CONTROL2) >> 2]
+    const isRandom = m[(act + RANDOM_TYPE) >> 2] !== PGACT_NONE
+    return isRandom && isOnward(chosen) ? chosen : m[(act + ACT_CONTROL) >> 2]
   },
 
   offload(m, act, ids) {

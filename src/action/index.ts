@@ -67,6 +67,11 @@ export function parmsOf(kind: ActionKind, d: DataView, o: number, end: number): 
   return parms
 }
 
+/** The control that decides where a list goes behind the instance. */
+export function onwardControl(m: Int32Array, act: number): number {
+  return BY_ID[m[(act + ACT_KIND) >> 2]]?.goesOn?.(m, act) ?? m[(act + ACT_CONTROL) >> 2]
+}
+
 /** How often a list may jump (tcf_action_exec). */
 const JUMPS_MAX = 32
 
@@ -81,7 +86,7 @@ export function encapItems(a: Arena, acts: ArrayLike<number>, each: (tun: number
   let jumps = JUMPS_MAX
   for (let i = 0; i < n; ) {
     const kind = m[(acts[i] + ACT_KIND) >> 2]
-    const control = m[(acts[i] + ACT_CONTROL) >> 2]
+    const control = onwardControl(m, acts[i])
     if (kind === tunnelKey.id) tun = tunOf(m, acts[i])
     else if (kind === mirred.id) {
       const dev = tunnelDeviceOf(m, acts[i])

@@ -3,15 +3,14 @@
 // the second, which is pass when none is written.
 //
 // In the kernel the instance's control is the verdict of who exceeds. Here ACT_CONTROL is that of who conforms, because
-// it is what the list goes on with, and ACT_CONTROL2 the other, which the op deals with. The buckets are a block
-// (memory/layout/action_state.ts).
+// it is what the list goes on with, and ACT_CONTROL2 the other, which the op deals with; when only who exceeds goes on
+// (`conform-exceed pipe/ok`) it is the other way round. The buckets are a block (memory/layout/action_state.ts).
 
 import {
   ACT_CHAIN,
   ACT_CONTROL,
   ACT_CONTROL2,
   ACT_PARAMS,
-  TC_ACT_JUMP,
   TC_ACT_OK,
   TC_ACT_PIPE,
   TC_ACT_SHOT,
@@ -25,7 +24,6 @@ import { FLOW_ACTION_POLICE } from '../wire/flow_action_id.ts'
 import { attrLen, type Builder, getU64 } from '../wire/netlink.ts'
 import { EINVAL, ENOMEM, EOPNOTSUPP, NetlinkError } from '../wire/netlink_error.ts'
 import {
-  TC_ACT_EXT_VAL_MASK,
   TCA_ID_POLICE,
   TCA_POLICE_AVRATE,
   TCA_POLICE_PAD,
@@ -40,7 +38,7 @@ import {
   TCA_POLICE_TM,
 } from '../wire/tca_action.ts'
 import type { ActionContext, ActionKind } from './action.ts'
-import { checkControl, dropControl, isGoto, printControl, setControl } from './control.ts'
+import { checkControl, dropControl, isGoto, isOnward, printControl, setControl } from './control.ts'
 import { checkAttrs, dumpTm, policy, readAttrs } from './parms.ts'
 import * as Tbf from './police_tbf.ts'
 import { parsePolice } from './police_words.ts'
@@ -170,8 +168,9 @@ const PEAK_FIELDS = [
   Police.POLICE_PEAK_BPS,
 ] as const
 
-const goesOn = (verdict: number): boolean =>
-  verdict === TC_ACT_PIPE || (verdict >= 0 && (verdict & ~TC_ACT_EXT_VAL_MASK) === TC_ACT_JUMP)
+/** Do those who exceed go on in the list, and the others not? */
+const onlyExceedGoesOn = (m: Int32Array, act: number): boolean =>
+  isOnward(m[(act + ACT_CONTROL2) >> 2]) && !isOnward(m[(act + ACT_CONTROL) >> 2])
 
 function dumpSpec(m: Int32Array, p: number, d: DataView, o: number, fields: readonly number[]): void {
   const [, , overhead, mpu, bps] = fields
@@ -253,8 +252,8 @@ export const police: ActionKind = {
       throw new NetlinkError(EINVAL, 'Both or neither packet-per-second burst and rate must be provided')
     if (pps && d.getUint32(tbf + Tbf.RATE + Tbf.SPEC_RATE, true))
       throw new NetlinkError(EINVAL, 'packet-per-second and byte-per-second rate limits not allowed in same action')
-    if (goesOn(exceed) && exceed !== result)
-      throw new NetlinkError(EOPNOTSUPP, 'flowerbed: police cannot let exceeding packets alone go on in the list')
+    if (isOnward(exceed) && isOnward(result) && exceed !== result)
+      throw new NetlinkError(EOPNOTSUPP, 'flowerbed: police cannot go on in two ways')
     refuseOp('police')
     const block = alloc(c.a, Police.POLICE_SIZE, TAG_POLICE)
     fill(c, block, d, tbf)
@@ -279,7 +278,13 @@ export const police: ActionKind = {
   compile(c, act) {
     const { m } = c.a
     const exceed = m[(act + ACT_CONTROL2) >> 2]
-    c.emit(OP_POLICE, m[(act + BLOCK) >> 2], exceed, m[(act + ACT_CHAIN) >> 2], c.counter(act))
+    const conform = onlyExceedGoesOn(m, act) ? m[(act + ACT_CONTROL) >> 2] : TC_ACT_PIPE
+    const verdict = isOnward(exceed) ? TC_ACT_PIPE : exceed
+    c.emit(OP_POLICE, m[(act + BLOCK) >> 2], verdict, m[(act + ACT_CHAIN) >> 2], c.counter(act), conform)
+  },
+
+  goesOn(m, act) {
+    return m[(act + (onlyExceedGoesOn(m, act) ? ACT_CONTROL2 : ACT_CONTROL)) >> 2]
   },
 
   offload(_m, _act, ids) {
@@ -287,7 +292,7 @@ export const police: ActionKind = {
   },
 
   driverRefuses(m, act) {
-    const known = (v: number): boolean => v === TC_ACT_OK || v === TC_ACT_SHOT || goesOn(v)
+    const known = (v: number): boolean => v === TC_ACT_OK || v === TC_ACT_SHOT || isOnward(v)
     const both = known(m[(act + ACT_CONTROL) >> 2]) && known(m[(act + ACT_CONTROL2) >> 2])
     return both ? undefined : 'Offload is supported only for pipe, ok, jump and drop'
   },

@@ -226,6 +226,20 @@ describe('skbedit and skbmod', () => {
     expect(ce[15]).toBe(0x13)
     expect(holds(ce)).toBe(true)
   })
+
+  it('sets the type behind the outermost tag, marks packets without an Ethernet header too', () => {
+    const twice = [...op(P.OP_VLAN_PUSH, 0x81, 7, counter), ...op(P.OP_VLAN_PUSH, 0x81, 8, counter)]
+    const typed = bytes([...twice, ...op(P.OP_SKBMOD, 4, 0, 0, 0, 0xb588, counter)])
+    expect(typed).toEqual(changed(tag(tag(udp(), 7), 8), 16, 0x88, 0xb5))
+    const ect = changed(udp(), 15, 0x12)
+    const around = (...ops: number[]): number[] => [
+      ...op(P.OP_VLAN_POP_ETH, counter),
+      ...ops,
+      ...op(P.OP_VLAN_PUSH_ETH, word(2, 0, 0, 0), word(0, 1, 2, 9), word(9, 9, 9, 9), counter),
+    ]
+    expect(bytes(around(...op(P.OP_SKBMOD, 16, 0, 0, 0, 0, counter)), ect)[15]).toBe(0x13)
+    expect(bytes(around(...op(P.OP_SKBMOD, 1, 0, 0, 0, 0, counter)))).toEqual(udp())
+  })
 })
 
 describe('actions that choose', () => {
@@ -269,7 +283,7 @@ describe('actions that choose', () => {
       for (const e of es) dp.release(e.pkt)
       return es.length
     }
-    run(op(P.OP_POLICE, state, T.TC_ACT_SHOT, 0, counter))
+    run(op(P.OP_POLICE, state, T.TC_ACT_SHOT, 0, counter, T.TC_ACT_PIPE))
     expect([sent(), sent(), sent()]).toEqual([1, 0, 0])
     dp.setTime(1e9 + size * 1000)
     expect([sent(), sent()]).toEqual([1, 0])

@@ -107,7 +107,7 @@ const one: fc.Arbitrary<number[]> = fc.oneof(
   fc
     .tuple(fc.constantFrom(1, 2), fc.integer({ min: 1, max: 4 }), verdict, verdict)
     .map(([kind, val, chosen, other]) => op(P.OP_RANDOM, kind, val, chosen, other, random, counter)),
-  fc.tuple(police, verdict).map(([p, v]) => op(P.OP_POLICE, p, v, 0, counter)),
+  fc.tuple(police, verdict, verdict).map(([p, v, conform]) => op(P.OP_POLICE, p, v, 0, counter, conform)),
   gate.map((p) => op(P.OP_GATE, p, counter)),
   u16.map((zone) => op(P.OP_CONNMARK, zone)),
   fc.tuple(u16, word, word, word).map((w) => op(P.OP_CTINFO, ...w, counter)),

@@ -15,11 +15,11 @@
 // a word that has their lengths.
 
 import type { CompileContext } from '../action/action.ts'
+import { onwardControl } from '../action/index.ts'
 import type { Arena } from '../memory/arena.ts'
 import { counterAlloc } from '../memory/counters.ts'
 import {
   ACT_CHAIN,
-  ACT_CONTROL,
   ACT_COUNTER,
   ACT_KIND,
   TC_ACT_GOTO_CHAIN,
@@ -189,7 +189,7 @@ function walk(m: Int32Array, acts: Int32Array, n: number): void {
   let jumps = JUMPS_MAX
   for (let i = 0; i >= 0 && i < n; ) {
     met[i]++
-    const to = behind(m[(acts[i] + ACT_CONTROL) >> 2], i, n)
+    const to = behind(onwardControl(m, acts[i]), i, n)
     if (to !== i + 1 && --jumps <= 0) break
     i = to
   }
@@ -213,7 +213,7 @@ function layOut(m: Int32Array, acts: Int32Array, n: number): void {
     kindOf(m, act).compile(context, act)
     if (all && divertsFrom(from)) all = false
     if (endsFrom(from)) return
-    const control = m[(act + ACT_CONTROL) >> 2]
+    const control = onwardControl(m, act)
     const to = behind(control, i, n)
     if (to < 0) {
       emitVerdict(m, act, control)

@@ -37,7 +37,7 @@ export function gactRandom(o: usize): i32 {
   else isChosen = val == 0 || (atomic.add<u32>(load<usize>(o, 16), 1) + 1) % val == 0
   const verdict = isChosen ? load<i32>(o, 8) : load<i32>(o, 12)
   if (verdict == TC_ACT_SHOT) countDrop(load<u32>(o, 20))
-  return isChosen ? verdict : TC_ACT_PIPE
+  return verdict
 }
 
 /** OP_SAMPLE, operands from `o` on: rate group trunc action. */
@@ -112,7 +112,7 @@ function conforms(police: usize, bytes: u32, frame: u32, now: i64): bool {
   return ok
 }
 
-/** OP_POLICE, operands from `o` on: police verdict chain counter. TC_ACT_PIPE: the list goes on; GOTO: to the chain. */
+/** OP_POLICE, operands from `o` on: police verdict chain counter conform. TC_ACT_PIPE: the list goes on; GOTO: to the chain. */
 export function police(pkt: usize, o: usize, bytes: u32, ingress: bool): i32 {
   const state = load<usize>(o)
   const counter = load<u32>(o, 12)
@@ -122,7 +122,7 @@ export function police(pkt: usize, o: usize, bytes: u32, ingress: bool): i32 {
     // Without a bucket nothing is counted (tcf_police_act).
     const hasBucket = (load<u32>(state, S.POLICE_FLAGS) & (S.POLICE_RATE | S.POLICE_PPS)) != 0
     if (hasBucket && load<i32>(state, S.POLICE_RESULT) == TC_ACT_SHOT) countDrop(counter)
-    return TC_ACT_PIPE
+    return load<i32>(o, 16)
   }
   countOverlimit(counter)
   if (load<usize>(o, 8) != 0) return TC_ACT_GOTO_CHAIN

@@ -2,7 +2,7 @@
 
 import { PKT_DATA, PKT_FLAGS, PKT_LEN, PKT_MARK, PKT_PRIORITY, PKT_QUEUE, PKT_TYPE_SHIFT } from '../../memory/layout/packet.ts'
 import { setCe } from './ecn.ts'
-import { BE_IP, BE_IPV6, ETH_LEN, isBare, keepProtocol, networkHeader, networkProtocol } from './frame.ts'
+import { BE_IP, BE_IPV6, ETH_LEN, isBare, isTagged, keepProtocol, networkHeader, networkProtocol } from './frame.ts'
 
 const SKBEDIT_F_PRIORITY: u32 = 1
 const SKBEDIT_F_QUEUE_MAPPING: u32 = 2
@@ -56,10 +56,10 @@ export function skbmod(pkt: usize, o: usize, ingress: bool): bool {
   const len = load<u32>(pkt, PKT_LEN)
   const proto = networkProtocol(pkt)
   if (flags == SKBMOD_F_ECN && proto != BE_IP && proto != BE_IPV6) return true
-  if (isBare(pkt)) return true
+  const bare = isBare(pkt)
+  if (bare && flags != SKBMOD_F_ECN) return true // addresses are for Ethernet, ECN is for any IP packet
   // It asks for the length of an Ethernet header from where skb->data is: at ingress the network header.
-  if ((ingress ? room(pkt) : <i32>len) < <i32>ETH_LEN) return false
-  const network = networkHeader(pkt)
+  if (!bare && (ingress ? room(pkt) : <i32>len) < <i32>ETH_LEN) return false
   if ((flags & SKBMOD_F_DMAC) != 0) {
     store<u32>(data, load<u32>(o, 4))
     store<u16>(data, load<u16>(o, 8), 4)
@@ -70,7 +70,8 @@ export function skbmod(pkt: usize, o: usize, ingress: bool): bool {
   }
   if ((flags & SKBMOD_F_ETYPE) != 0) {
     keepProtocol(pkt)
-    store<u16>(network - 2, <u16>load<u32>(o, 16))
+    const type = data + (isTagged(data, len) ? 16 : 12) // behind the tag that the kernel keeps aside
+    store<u16>(type, <u16>load<u32>(o, 16))
   }
   if ((flags & SKBMOD_F_SWAPMAC) != 0) {
     const low = load<u32>(data)
@@ -80,6 +81,6 @@ export function skbmod(pkt: usize, o: usize, ingress: bool): bool {
     store<u32>(data, low, 6)
     store<u16>(data, high, 10)
   }
-  if ((flags & SKBMOD_F_ECN) != 0) setCe(network, room(pkt), proto)
+  if ((flags & SKBMOD_F_ECN) != 0) setCe(networkHeader(pkt), room(pkt), proto)
   return true
 }

@@ -36,8 +36,8 @@ export const OP_FIRST_OTHER = 16
 /**
  * OP_RANDOM type val chosen other state counter: gact random. With type 1 (netrand) one packet in `val`, by chance; with
  * type 2 (determ) the packets for which the word at address `state`, counted up atomically, is a multiple of `val`: these
- * end with verdict `chosen` (as OP_END; TC_ACT_PIPE goes on), the others go on; `other` is their verdict, for counting:
- * drops of counter go up when the verdict that applies is TC_ACT_SHOT.
+ * end with verdict `chosen`, the others with `other` (as OP_END; TC_ACT_PIPE goes on). Drops of counter go up when the
+ * verdict that applies is TC_ACT_SHOT.
  */
 export const OP_RANDOM = 16
 /**
@@ -64,7 +64,7 @@ export const OP_MPLS_DEC_TTL = 22
 export const OP_VLAN_POP_ETH = 23
 /** OP_VLAN_PUSH_ETH dst0-3 dst4-5|src0-1 src2-5 counter: the twelve bytes as on the wire. Refuses a frame that has an Ethernet header. */
 export const OP_VLAN_PUSH_ETH = 24
-/** OP_POLICE police verdict chain counter: address of the state (POLICE_*). Who conforms goes on; who exceeds ends with verdict (as OP_END; TC_ACT_PIPE goes on; with chain not 0 as OP_GOTO chain). Exceeding counts an overlimit, and a drop when verdict is TC_ACT_SHOT; POLICE_RESULT says the verdict of who conforms, for counting its drop. */
+/** OP_POLICE police verdict chain counter conform: address of the state (POLICE_*). Who conforms ends with conform (as OP_END; TC_ACT_PIPE goes on); who exceeds ends with verdict (as OP_END; TC_ACT_PIPE goes on; with chain not 0 as OP_GOTO chain). Exceeding counts an overlimit, and a drop when verdict is TC_ACT_SHOT; POLICE_RESULT says the verdict of who conforms, for counting its drop. */
 export const OP_POLICE = 25
 /** OP_CT params counter: address of CT_*; connection tracking. */
 export const OP_CT = 26
