@@ -1,6 +1,8 @@
 import { expect, test } from 'vitest'
+import { ACTIONS, actionsBench } from './actions.ts'
 import { cpuTime } from './cpu_time.ts'
-import { wrongEncap } from './reference.ts'
+import { wrongEncap, wrongFrame, wrongGeneve, wrongPedit } from './reference.ts'
+import type { Result } from './result.ts'
 import { median, spread } from './statistics.ts'
 import { innerFrame, remote, remoteMac, rules, vni } from './workload.ts'
 
@@ -68,6 +70,21 @@ test('the reference takes the right frame and refuses every change but in id and
     else expect(wrongEncap(changed, f, 64), `byte ${i}`).not.toBeNull()
   }
   expect(wrongEncap(frame.subarray(1), f, 64)).toMatch(/113 bytes instead of 114/)
+})
+
+test('the other references refuse what came in, or another flow', () => {
+  const frame = innerFrame(7, 64)
+  expect(wrongFrame(frame, 7, 64)).toBeNull()
+  expect(wrongFrame(frame, 8, 64)).not.toBeNull()
+  expect(wrongPedit(frame, 7, 64)).not.toBeNull()
+  expect(wrongGeneve(frame, 7, 64)).toMatch(/64 bytes instead of 130/)
+})
+
+test.each(ACTIONS)('what actions measures is what the reference says: %s', { timeout: 120_000 }, (name) => {
+  const results: Result[] = []
+  actionsBench(name, 40, { runs: 1, ms: 10, mhz: 0, done: (r) => results.push(r) })
+  expect(results).toMatchObject([{ suite: 'actions', case: name, flows: 40, verified: true }])
+  expect(results[0].mpps).toBeGreaterThan(0)
 })
 
 test('median and spread', () => {

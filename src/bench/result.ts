@@ -2,10 +2,10 @@
 import type { Machine } from './machine.ts'
 
 export interface Result {
-  readonly suite: 'encap' | 'decap' | 'lookup' | 'pcap'
-  /** Of `lookup`: defeated or hostile. */
+  readonly suite: 'encap' | 'decap' | 'lookup' | 'actions' | 'pcap'
+  /** Of `lookup`: defeated or hostile; of `actions`: pedit, geneve or ct. */
   readonly case?: string
-  readonly tunnel: 'vxlan'
+  readonly tunnel?: 'vxlan' | 'geneve'
   /** Bytes of the frame without FCS. */
   readonly size: number | 'imix'
   readonly flows: number

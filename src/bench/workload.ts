@@ -46,13 +46,15 @@ function match(k: number, f: number, to: string): string {
   return `ip_proto udp src_ip ${src(f)}/${32 - (k % 16)} dst_ip ${to} dst_port 4000${ports}`
 }
 
-/** The rules, as tc lines. */
-export function* rules({ flows, masks }: Workload): Generator<string> {
+/** What the rule of flow f does, if nothing else is asked for. */
+const encap = (f: number): string =>
+  `action tunnel_key set id ${vni(f)} src_ip ${LOCAL} dst_ip ${remote(f)} dst_port 4789 nocsum action mirred egress redirect dev vxlan0`
+
+/** The rules, as tc lines. `actions`: the words that the rule of flow f ends with. */
+export function* rules({ flows, masks }: Workload, actions: (f: number) => string = encap): Generator<string> {
   const add = 'tc filter add dev p0 ingress protocol ip pref 10 flower'
-  const encap = (f: number) =>
-    `action tunnel_key set id ${vni(f)} src_ip ${LOCAL} dst_ip ${remote(f)} dst_port 4789 nocsum action mirred egress redirect dev vxlan0`
-  for (let k = flows; k < masks; k++) yield `${add} ${match(k, k, `10.192.0.${k}`)} ${encap(k)}`
-  for (let f = 0; f < flows; f++) yield `${add} ${match(f % masks, f, dst(f))} ${encap(f)}`
+  for (let k = flows; k < masks; k++) yield `${add} ${match(k, k, `10.192.0.${k}`)} ${actions(k)}`
+  for (let f = 0; f < flows; f++) yield `${add} ${match(f % masks, f, dst(f))} ${actions(f)}`
 }
 
 /** Masks of a lookup bench: mask k looks at some bits of the MAC addresses, of which all frames have the same. */
@@ -140,6 +142,21 @@ export function innerFrame(f: number, size: number): Uint8Array {
   const udp = ip - 20
   frame.set([sport(f) >> 8, sport(f) & 255, 4000 >> 8, 4000 & 255, udp >> 8, udp & 255, 0, 0], 34)
   return frame
+}
+
+/** The answer to the frame of flow f: MAC addresses, IP addresses and ports the other way round. */
+export function replyFrame(f: number, size: number): Uint8Array {
+  const there = innerFrame(f, size)
+  const back = there.slice()
+  for (const [from, to, n] of [
+    [0, 6, 6],
+    [26, 30, 4],
+    [34, 36, 2],
+  ]) {
+    back.set(there.subarray(from, from + n), to)
+    back.set(there.subarray(to, to + n), from)
+  }
+  return back
 }
 
 /** Frame sizes by their place: IMIX is 7 × 64, 4 × 594, 1 × 1514, mixed. */

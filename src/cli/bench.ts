@@ -2,6 +2,7 @@
 // such documents compared.
 import { readFileSync, writeFileSync } from 'node:fs'
 import { delimiter } from 'node:path'
+import { ACTIONS, actionsBench } from '../bench/actions.ts'
 import { compare, comparisonText, readReport, unmatched } from '../bench/compare.ts'
 import { decapBench } from '../bench/decap.ts'
 import { encapBench } from '../bench/encap.ts'
@@ -55,6 +56,14 @@ const SUITES: Readonly<
         lookupBench({ kind: 'defeated', masks }, options)
         if (masks >= 64) lookupBench({ kind: 'hostile', masks }, options)
       }
+    },
+  },
+  actions: {
+    header: HEADER,
+    async run(o, mhz, done) {
+      const options = { runs: o.runs ?? 5, ms: o.ms ?? 200, mhz, done: (r: Result) => done(r, row(r)) }
+      for (const flows of numbers('--flows', o.flows ?? ['1', '1000'], 1, 1_000_000))
+        for (const name of ACTIONS) actionsBench(name, flows, options)
     },
   },
   pcap: { header: HEADER, run: packets('pcap') },

@@ -79,7 +79,7 @@ program
   .description('Measure: packets (memory to memory, or file to file), rules, and rules while neighbours change.')
   .argument(
     '[suite]',
-    'encap, decap, lookup, pcap, rules, storm, peers or live; or compare, with two documents of --json',
+    'encap, decap, lookup, actions, pcap, rules, storm, peers or live; or compare, with two documents of --json',
     'encap',
   )
   .argument('[files...]', 'for compare: A and B')
