@@ -327,10 +327,12 @@ describe('mirred', () => {
   })
 
   it('stops at the fifth redirect inside each other', () => {
+    const c = counterAlloc(a)
     takeAll([...redirect(p[1])])
-    takeAll([...redirect(p[1])], p[1], N.NETDEV_EGRESS)
+    takeAll([...count(c), ...redirect(p[1], c, P.REDIRECT_FIRST)], p[1], N.NETDEV_EGRESS)
     expect(send(udp())).toEqual([])
     expect(dp.drops(D.DROP_MIRRED_NEST)).toBe(1)
+    expect(counterRead(a, c)).toMatchObject({ packets: 3, bytes: 3 * udp().length }) // the fifth does not count
   })
 
   it('receives again what is redirected to an ingress, in a queue when it is nested', () => {

@@ -45,6 +45,7 @@ import {
   OP_TUNNEL_SET,
   OP_TUNNEL_UNSET,
   OP_VLAN_POP,
+  REDIRECT_FIRST,
   REDIRECT_MIRROR,
 } from '../memory/layout/program.ts'
 import { alloc, freeRcu, TAG_PROGRAM } from '../memory/pool.ts'
@@ -211,6 +212,9 @@ function layOut(m: Int32Array, acts: Int32Array, n: number): void {
     context.next = i + 1 < n ? acts[i + 1] : 0
     const from = length
     kindOf(m, act).compile(context, act)
+    const op = words[from] & 0xff
+    const sends = length > from && (op === OP_REDIRECT || op === OP_ENCAP)
+    if (i === 0 && all && met[0] === 1 && sends) words[from + 2] |= REDIRECT_FIRST
     if (all && divertsFrom(from)) all = false
     if (endsFrom(from)) return
     const control = onwardControl(m, act)

@@ -88,3 +88,10 @@ test.each([
   expect(ways(action, 3)).toEqual(['-', '-', '-'])
   expect(counted()).toEqual([[3, drops, overlimits]])
 })
+
+test('a redirect beyond the nest limit counts no packet', () => {
+  tc('tc qdisc add dev p1 clsact')
+  tc(`tc filter add dev p1 egress protocol ip pref 10 flower ${to(1)}`)
+  expect(ways(to(1).slice('action '.length), 1)).toEqual(['-'])
+  expect(tc('tc -s filter show dev p1 egress')).toContain(' 3 pkt (dropped 0, overlimits ')
+})

@@ -32,6 +32,7 @@ import {
   mirredNest,
   punt,
   setModified,
+  uncount,
 } from './state.ts'
 import { vlanModify, vlanPop, vlanPush } from './vlan.ts'
 
@@ -68,13 +69,13 @@ export function execute(pkt: usize, pc: usize, bytes: u32, ingress: bool): i32 {
         pc += (load<u32>(pc, 4) << 2)
         break
       case P.OP_REDIRECT: {
-        const gone = mirred(pkt, load<usize>(pc, 4), 0, load<u32>(pc, 8), load<u32>(pc, 12), ingress)
+        const gone = mirred(pkt, load<usize>(pc, 4), 0, pc, bytes, ingress)
         if (gone != 0) return gone
         break
       }
       case P.OP_ENCAP: {
         const entry = load<usize>(pc, 4)
-        const gone = mirred(pkt, load<usize>(entry, ENCAP_DEV), entry, load<u32>(pc, 8), load<u32>(pc, 12), ingress)
+        const gone = mirred(pkt, load<usize>(entry, ENCAP_DEV), entry, pc, bytes, ingress)
         if (gone != 0) return gone
         break
       }
@@ -226,9 +227,12 @@ function mustBeCut(pkt: usize): bool {
   return mru != 0 && load<u32>(pkt, PKT_LEN) > mru + ETH_LEN
 }
 
-/** tcf_mirred_act. 0: the list goes on (a copy was sent, or could not be). */
-function mirred(pkt: usize, dev: usize, entry: usize, flags: u32, counter: u32, ingress: bool): i32 {
+/** tcf_mirred_act, the op at `pc`. 0: the list goes on (a copy was sent, or could not be). */
+function mirred(pkt: usize, dev: usize, entry: usize, pc: usize, bytes: u32, ingress: bool): i32 {
+  const flags = load<u32>(pc, 8)
+  const counter = load<u32>(pc, 12)
   if (mirredNest >= MIRRED_NEST_MAX) {
+    if ((flags & P.REDIRECT_FIRST) != 0) uncount(counter, bytes) // the kernel looks at the limit before it counts
     drop(pkt, DROP_MIRRED_NEST)
     return EXEC_SHOT
   }

@@ -115,6 +115,12 @@ export function count(id: u32, bytes: u32): void {
   if (load<u32>(c, COUNTER_FIRST_USED) == 0) store<u32>(c, at, COUNTER_FIRST_USED)
 }
 
+/** Takes back what `count` added. */
+export function uncount(id: u32, bytes: u32): void {
+  const c = counters + (<usize>id) * COUNTER_SIZE
+  v128.store(c, i64x2.sub(v128.load(c, COUNTER_PACKETS), i64x2.replace_lane(i64x2.splat(1), 1, bytes)), COUNTER_PACKETS)
+}
+
 /** Packets of a burst, counted together. */
 export function countMany(id: u32, packets: u32, bytes: u32): void {
   if (packets == 0) return

@@ -93,3 +93,5 @@ export const MPLS_PUSH_MAC = 2
 
 export const REDIRECT_MIRROR = 1
 export const REDIRECT_INGRESS = 2
+/** It is the first action of its list: counter has the packet already, and gives it back when the nest limit ends it. */
+export const REDIRECT_FIRST = 4
