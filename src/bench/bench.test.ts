@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest'
 import { ACTIONS, actionsBench } from './actions.ts'
 import { cpuTime } from './cpu_time.ts'
+import { encapWorkersBench } from './encap_workers.ts'
 import { wrongEncap, wrongFrame, wrongGeneve, wrongPedit } from './reference.ts'
 import type { Result } from './result.ts'
 import { median, spread } from './statistics.ts'
@@ -85,6 +86,14 @@ test.each(ACTIONS)('what actions measures is what the reference says: %s', { tim
   actionsBench(name, 40, { runs: 1, ms: 10, mhz: 0, done: (r) => results.push(r) })
   expect(results).toMatchObject([{ suite: 'actions', case: name, flows: 40, verified: true }])
   expect(results[0].mpps).toBeGreaterThan(0)
+})
+
+test('two workers, each with its own packets, beside one alone', { timeout: 180_000 }, async () => {
+  const results: Result[] = []
+  const cases = ([64, 'imix'] as const).map((size) => ({ size, flows: 40, masks: 2 }))
+  await encapWorkersBench(cases, 2, { runs: 1, ms: 10, mhz: 0, done: (r) => results.push(r) })
+  expect(results).toMatchObject(cases.map((c) => ({ ...c, suite: 'encap', workers: 2, verified: true })))
+  for (const r of results) for (const figure of [r.mpps, r.mppsWall, r.timesOne]) expect(figure).toBeGreaterThan(0)
 })
 
 test('median and spread', () => {

@@ -82,10 +82,13 @@ export function fillSlots(dp: Datapath, frame: Uint8Array): void {
 
 type Measured = Pick<Result, 'mpps' | 'mppsWall' | 'nsPerPacket' | 'cyclesPerPacket' | 'spread' | 'runs'>
 
-/** Measures the row. Throws when a packet does not leave by a port. */
-export function measurePump(dp: Datapath, table: PumpTable, o: PumpOptions): Measured {
+/**
+ * The pump of a row: called, it runs for so many nanoseconds of this thread's CPU time, goes on where it stopped, and
+ * returns how many packets it sent. Throws when one does not leave by a port.
+ */
+export function pumper(dp: Datapath, table: PumpTable): (ns: number) => number {
   let first = 0
-  const run = (ns: number): number => {
+  return (ns) => {
     const end = cpuTime() + ns
     let packets = 0
     do {
@@ -98,6 +101,11 @@ export function measurePump(dp: Datapath, table: PumpTable, o: PumpOptions): Mea
     } while (cpuTime() < end)
     return packets
   }
+}
+
+/** Measures the row. Throws when a packet does not leave by a port. */
+export function measurePump(dp: Datapath, table: PumpTable, o: PumpOptions): Measured {
+  const run = pumper(dp, table)
   run(o.ms * 1e6) // warm: caches, and the compiler
   const cpu: number[] = []
   const wall: number[] = []

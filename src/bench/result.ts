@@ -24,6 +24,8 @@ export interface Result {
   readonly runs: number
   /** A sample of the output was right, field by field, by the slow reference. */
   readonly verified: boolean
+  /** Of several workers: their throughput by that of one alone, in the same runs. */
+  readonly timesOne?: number
   /** Largest resident memory of the process, for `pcap`. */
   readonly peakMiB?: number
 }
@@ -53,7 +55,8 @@ export function row(r: Result): string {
     `${(r.spread * 100).toFixed(0)} %`.padStart(7),
     (r.verified ? 'yes' : 'NO').padStart(9),
   ]
-  return cells.join('') + (r.peakMiB === undefined ? '' : `   peak ${r.peakMiB} MiB`)
+  const workers = r.timesOne === undefined ? '' : `   ${r.workers} workers: ${r.timesOne} × one`
+  return cells.join('') + workers + (r.peakMiB === undefined ? '' : `   peak ${r.peakMiB} MiB`)
 }
 
 export const HEADER = 'suite     size   flows masks    Mpps  (wall)      ns  cycles spread verified'

@@ -6,6 +6,7 @@ import { ACTIONS, actionsBench } from '../bench/actions.ts'
 import { compare, comparisonText, readReport, unmatched } from '../bench/compare.ts'
 import { decapBench } from '../bench/decap.ts'
 import { encapBench } from '../bench/encap.ts'
+import { encapWorkersBench } from '../bench/encap_workers.ts'
 import { htmlReport } from '../bench/html.ts'
 import { LIVE_HEADER, type LiveResult, liveBench, liveRow } from '../bench/live.ts'
 import { lookupBench } from '../bench/lookup.ts'
@@ -109,6 +110,8 @@ export async function bench(suite: string, files: readonly string[], o: BenchCom
   const chosen = Object.hasOwn(SUITES, suite) ? SUITES[suite] : undefined
   if (chosen === undefined)
     throw new UsageError(`bench ${suite}: no such suite (${Object.keys(SUITES).join(', ')}, compare)`)
+  if (o.workers !== undefined && suite !== 'encap' && suite !== 'rules')
+    throw new UsageError(`bench ${suite}: --workers is for encap and rules`)
   const on = machine()
   const at = commit()
   const results: AnyResult[] = []
@@ -168,20 +171,24 @@ function profiles(names: readonly string[] = PROFILES): Profile[] {
 function packets(suite: 'encap' | 'decap' | 'pcap') {
   return async (o: BenchCommand, mhz: number, told: (r: AnyResult, line: string) => void): Promise<void> => {
     const done = (r: Result) => told(r, row(r))
-    const sizes = (o.size ?? SIZES).map((s) => (s === 'imix' ? s : numbers('--size', [s], 64, 9000)[0]))
+    const sizes = (o.size ?? SIZES).map((s) => (s === 'imix' ? ('imix' as const) : numbers('--size', [s], 64, 9000)[0]))
     const flows = numbers('--flows', o.flows ?? FLOWS, 1, 1_000_000)
     const masks = numbers('--masks', o.masks ?? MASKS, 1, 32)
+    const workers = numbers('--workers', o.workers ?? ['1'], 1, 16)
     if (suite === 'pcap') {
       await pcapBench({ packets: o.packets ?? 1_000_000, runs: o.runs ?? 3, mhz, done })
       return
     }
     const options = { runs: o.runs ?? 5, ms: o.ms ?? 200, mhz, done }
     for (const f of flows)
-      for (const m of masks)
-        (suite === 'decap' ? decapBench : encapBench)(
-          sizes.map((size) => ({ size, flows: f, masks: m })),
-          options,
-        )
+      for (const m of masks) {
+        const cases = sizes.map((size) => ({ size, flows: f, masks: m }))
+        if (suite === 'decap') decapBench(cases, options)
+        else
+          for (const w of workers)
+            if (w === 1) encapBench(cases, options)
+            else await encapWorkersBench(cases, w, options)
+      }
   }
 }
 

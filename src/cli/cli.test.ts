@@ -51,6 +51,7 @@ test.each([
   [['convert', 'package.json', 'x.pcap'], /^package\.json: not a capture/],
   [['bench', 'everything'], /^bench everything: no such suite/],
   [['bench', 'encap', '--size', '63'], /--size 63: expected/],
+  [['bench', 'decap', '--workers', '2'], /^bench decap: --workers is for encap and rules/],
 ])('bad usage: %s', slow, async (args, err) => {
   const said = await flowerbed(...args)
   expect(said).toMatchObject({ status: 2, out: '' })

@@ -91,7 +91,7 @@ program
   .option('--ms <n>', 'milliseconds of each run', count(10, 60_000))
   .option('--packets <n>', 'packets of the capture, for pcap', count(1000, 100_000_000))
   .option('--profile <names...>', 'for rules: l2, 5-tuple, encap, encap-200, multi-encap')
-  .option('--workers <n...>', 'for rules: numbers of control workers')
+  .option('--workers <n...>', 'for encap: numbers of datapath workers; for rules: of control workers')
   .option('--rules <n>', 'for rules and storm: how many', count(100, 2_000_000))
   .option('--html <file>', 'write the results there as a page with plots, too')
   .option('--scripts <dir>', 'for peers: the scripts that measure them', '../shared/bench')
