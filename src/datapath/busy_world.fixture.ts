@@ -3,11 +3,13 @@
 
 import fc from 'fast-check'
 import { type Arena, createArena, reserve } from '../memory/arena.ts'
-import { counterAlloc } from '../memory/counters.ts'
+import { counterAlloc, counterRead } from '../memory/counters.ts'
 import * as T from '../memory/layout/action.ts'
+import { DROP_MAX } from '../memory/layout/drop.ts'
 import * as E from '../memory/layout/encap.ts'
 import * as K from '../memory/layout/flow_key.ts'
 import * as N from '../memory/layout/netdev.ts'
+import { PKT_DEV } from '../memory/layout/packet.ts'
 import * as P from '../memory/layout/program.ts'
 import * as Hand from '../testing/hand_table.ts'
 import { Datapath } from './chip.ts'
@@ -178,3 +180,33 @@ export const damagedFrame = fc
     for (const [at, v] of changes) if (at < g.length) g[at] = v
     return g
   })
+
+/** What left a world: device, kind, bytes. */
+export type Left = [dev: number, kind: number, frame: string]
+
+/** Takes what left a world, and gives the slots back. */
+export function take(w: BusyWorld, into: Left[]): void {
+  for (const e of w.dp.takeEmissions()) {
+    into.push([w.devices.indexOf(e.dev), e.kind, Buffer.from(w.dp.frame(e.pkt)).toString('hex')])
+    w.dp.release(e.pkt)
+  }
+}
+
+/** A slot with this frame, come in by the first device. */
+export function slot(w: BusyWorld, frame: Uint8Array): number {
+  const pkt = w.dp.alloc()
+  w.dp.loadBytes(pkt, frame)
+  w.a.m[(pkt + PKT_DEV) >> 2] = w.devices[0]
+  return pkt
+}
+
+/** Every counter of rules and devices, and every drop. */
+export function counters(w: BusyWorld): unknown {
+  const ids = [...w.counters]
+  for (const dev of w.devices)
+    ids.push(w.a.m[(dev + N.NETDEV_RX_COUNTER) >> 2], w.a.m[(dev + N.NETDEV_TX_COUNTER) >> 2])
+  return {
+    counters: ids.map((id) => counterRead(w.a, id)),
+    drops: Array.from({ length: DROP_MAX }, (_, i) => w.dp.drops(i)),
+  }
+}

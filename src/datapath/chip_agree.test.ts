@@ -4,38 +4,8 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { reserve } from '../memory/arena.ts'
-import { counterRead } from '../memory/counters.ts'
-import { DROP_MAX } from '../memory/layout/drop.ts'
-import { NETDEV_RX_COUNTER, NETDEV_TX_COUNTER } from '../memory/layout/netdev.ts'
-import { PKT_DEV } from '../memory/layout/packet.ts'
 import { SUPER_GENERATION } from '../memory/layout/super.ts'
-import { type BusyWorld, busyWorld, damagedFrame } from './busy_world.fixture.ts'
-
-/** What left a world: device, kind, bytes. */
-type Left = [dev: number, kind: number, frame: string]
-
-function take(w: BusyWorld, into: Left[]): void {
-  for (const e of w.dp.takeEmissions()) {
-    into.push([w.devices.indexOf(e.dev), e.kind, Buffer.from(w.dp.frame(e.pkt)).toString('hex')])
-    w.dp.release(e.pkt)
-  }
-}
-
-function slot(w: BusyWorld, frame: Uint8Array): number {
-  const pkt = w.dp.alloc()
-  w.dp.loadBytes(pkt, frame)
-  w.a.m[(pkt + PKT_DEV) >> 2] = w.devices[0]
-  return pkt
-}
-
-function counters(w: BusyWorld): unknown {
-  const ids = [...w.counters]
-  for (const dev of w.devices) ids.push(w.a.m[(dev + NETDEV_RX_COUNTER) >> 2], w.a.m[(dev + NETDEV_TX_COUNTER) >> 2])
-  return {
-    counters: ids.map((id) => counterRead(w.a, id)),
-    drops: Array.from({ length: DROP_MAX }, (_, i) => w.dp.drops(i)),
-  }
-}
+import { busyWorld, counters, damagedFrame, type Left, slot, take } from './busy_world.fixture.ts'
 
 describe('the chip', { timeout: 60_000 }, () => {
   it('makes the same of a burst as of each packet alone', () => {

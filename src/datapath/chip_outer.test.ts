@@ -3,19 +3,17 @@
 
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { type Arena, createArena, reserve } from '../memory/arena.ts'
-import { counterAlloc, counterRead } from '../memory/counters.ts'
+import { createArena, reserve } from '../memory/arena.ts'
+import { counterAlloc } from '../memory/counters.ts'
 import * as T from '../memory/layout/action.ts'
-import { DROP_MAX } from '../memory/layout/drop.ts'
 import * as E from '../memory/layout/encap.ts'
 import * as K from '../memory/layout/flow_key.ts'
 import * as N from '../memory/layout/netdev.ts'
-import { PKT_DEV } from '../memory/layout/packet.ts'
 import * as P from '../memory/layout/program.ts'
 import { SUPER_GENERATION } from '../memory/layout/super.ts'
 import { EMIT_OUTPUT } from '../memory/layout/worker.ts'
 import * as Hand from '../testing/hand_table.ts'
-import { be, eth, ipv4 } from './busy_world.fixture.ts'
+import { type BusyWorld, be, counters, eth, ipv4, type Left, slot, take } from './busy_world.fixture.ts'
 import { Datapath } from './chip.ts'
 
 interface Kind {
@@ -27,16 +25,9 @@ interface Kind {
   readonly enc: boolean
 }
 
-interface World {
-  readonly a: Arena
-  readonly dp: Datapath
-  readonly devices: number[]
-  readonly counters: number[]
-}
-
 const { op } = Hand
 
-function world({ external, filtered, enc }: Kind): World {
+function world({ external, filtered, enc }: Kind): BusyWorld {
   const a = createArena({ bytes: 64 << 20, packets: 64, counters: 1024, emc: 64 })
   const dp = new Datapath(a, 0)
   dp.setTime(1e9)
@@ -156,32 +147,6 @@ const outerFrame = fc
     if (o.change !== undefined) f[o.change[0]] = o.change[1]
     return f.slice(0, o.cut)
   })
-
-type Left = [dev: number, kind: number, frame: string]
-
-function take(w: World, into: Left[]): void {
-  for (const e of w.dp.takeEmissions()) {
-    into.push([w.devices.indexOf(e.dev), e.kind, Buffer.from(w.dp.frame(e.pkt)).toString('hex')])
-    w.dp.release(e.pkt)
-  }
-}
-
-function slot(w: World, frame: Uint8Array): number {
-  const pkt = w.dp.alloc()
-  w.dp.loadBytes(pkt, frame)
-  w.a.m[(pkt + PKT_DEV) >> 2] = w.devices[0]
-  return pkt
-}
-
-function counters(w: World): unknown {
-  const ids = [...w.counters]
-  for (const dev of w.devices)
-    ids.push(w.a.m[(dev + N.NETDEV_RX_COUNTER) >> 2], w.a.m[(dev + N.NETDEV_TX_COUNTER) >> 2])
-  return {
-    counters: ids.map((id) => counterRead(w.a, id)),
-    drops: Array.from({ length: DROP_MAX }, (_, i) => w.dp.drops(i)),
-  }
-}
 
 const kinds: Kind[] = [true, false].flatMap((external) =>
   [true, false].flatMap((filtered) =>
