@@ -44,10 +44,8 @@ export interface CompileContext {
   emit(op: number, ...operands: number[]): void
   /** Counter id of an action: where its drops and overlimits go. */
   counter(act: number): number
-  /** Entry of the flow's i-th encap destination, in the order of `encapItems` (fast path). */
-  encapOf(i: number): number
-  /** How many encap destinations have been compiled so far; compile counts up. */
-  encapIndex: number
+  /** Entry of the flow's encap destination with this metadata and device (fast path). */
+  encapOf(tun: number, dev: number): number
   /** The tun_info that the actions so far have set, 0 when none; compile keeps it. */
   tun: number
   /** The action behind this one in the list, 0 at the end. */
@@ -80,13 +78,13 @@ export interface ActionKind {
   init(c: ActionContext, act: number, d: DataView, o: number, end: number): void
   /** Gives back what init took. */
   cleanup(c: ActionContext, act: number): void
-  /** Emits what the action does; its control (ACT_CONTROL) is emitted by the caller, behind. */
-  compile(c: CompileContext, act: number): void
   /**
-   * The control that decides where the list goes behind the action, when that is not ACT_CONTROL: of two verdicts the one
-   * with pipe or jump, while the op itself ends the packets that get the other.
+   * Emits what the action does; its control (ACT_CONTROL) is emitted by the caller, behind. The op of a fork comes last,
+   * and its last operand is 0: the caller writes there how far away the other way begins.
    */
-  goesOn?(m: Int32Array, act: number): number
+  compile(c: CompileContext, act: number): void
+  /** The second control, when the instance is a fork (ways.ts): its op sends some packets on with that one. */
+  fork?(m: Int32Array, act: number): number | undefined
   /** Appends what a driver is told that the action is: FLOW_ACTION_*. Absent: no driver is asked for such an action. */
   offload?(m: Int32Array, act: number, ids: number[]): void
   /**

@@ -6,7 +6,6 @@ import { genAction, TC_GEN_LEN, TCA_CONNMARK_PARMS, TCA_CONNMARK_TM, TCA_ID_CONN
 import type { ActionKind } from './action.ts'
 import { checkControl, dropControl, printControl, readControlAndIndex, setControl } from './control.ts'
 import { checkAttrs, controlOf, dumpParms, dumpTm, policy, printInstance, putParms, readAttrs } from './parms.ts'
-import { refuseOp } from './unsupported.ts'
 
 const ZONE = ACT_PARAMS
 
@@ -49,7 +48,6 @@ export const connmark: ActionKind = {
     checkAttrs(d, o, end, attrs, POLICY)
     const parms = attrs[TCA_CONNMARK_PARMS]
     checkControl(genAction(d, parms))
-    refuseOp('connmark')
     c.a.m[(act + ZONE) >> 2] = d.getUint16(parms + TC_GEN_LEN, true)
     setControl(c, act, genAction(d, parms))
   },

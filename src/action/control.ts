@@ -6,6 +6,7 @@
 import {
   ACT_CHAIN,
   ACT_CONTROL,
+  ACT_CONTROL2,
   TC_ACT_EXT_MASK,
   TC_ACT_GOTO_CHAIN,
   TC_ACT_JUMP,
@@ -17,6 +18,7 @@ import {
   TC_ACT_TRAP,
   TC_ACT_UNSPEC,
 } from '../memory/layout/action.ts'
+import { FORK_DROPS, FORK_DROPS_OTHER } from '../memory/layout/program.ts'
 import type { Args } from '../tc/args.ts'
 import type { Printer } from '../tc/printer.ts'
 import { EINVAL, NetlinkError } from '../wire/netlink_error.ts'
@@ -157,6 +159,12 @@ export function setControl(c: ActionContext, act: number, control: number): void
 export function dropControl(c: ActionContext, act: number): void {
   const chain = c.a.m[(act + ACT_CHAIN) >> 2]
   if (chain !== 0) c.putChain(chain)
+}
+
+/** What the op of a fork counts as a drop (FORK_DROPS_*): the packets that a control drops. */
+export function forkDrops(m: Int32Array, act: number): number {
+  const first = m[(act + ACT_CONTROL) >> 2] === TC_ACT_SHOT ? FORK_DROPS : 0
+  return first | (m[(act + ACT_CONTROL2) >> 2] === TC_ACT_SHOT ? FORK_DROPS_OTHER : 0)
 }
 
 /** Does the list go on behind this control: pipe or jump? */

@@ -20,7 +20,6 @@ import {
 import type { ActionKind } from './action.ts'
 import { checkControl, controlOr, dropControl, printControl, readIndexOr, setControl } from './control.ts'
 import { checkAttrs, controlOf, dumpParms, dumpTm, policy, printInstance, putParms, readAttrs } from './parms.ts'
-import { refuseOp } from './unsupported.ts'
 
 /** Params: TCA_CSUM_UPDATE_FLAG_*. */
 const FLAGS = ACT_PARAMS
@@ -78,7 +77,6 @@ export const csum: ActionKind = {
     checkAttrs(d, o, end, attrs, POLICY)
     const parms = attrs[TCA_CSUM_PARMS]
     checkControl(genAction(d, parms))
-    refuseOp('csum')
     c.a.m[(act + FLAGS) >> 2] = d.getUint32(parms + TC_GEN_LEN, true)
     setControl(c, act, genAction(d, parms))
   },

@@ -40,7 +40,6 @@ import {
 import type { ActionKind } from './action.ts'
 import { checkControl, controlOr, dropControl, printControl, setControl } from './control.ts'
 import { checkAttrs, controlOf, dumpParms, dumpTm, policy, printInstance, putParms, readAttrs } from './parms.ts'
-import { refuseOp } from './unsupported.ts'
 
 const BLOCK = ACT_PARAMS
 const NAT_BOTH = TCA_CT_ACT_NAT_SRC | TCA_CT_ACT_NAT_DST
@@ -288,7 +287,6 @@ export const ct: ActionKind = {
       if (attrs[type] && attrLen(d, attrs[type]) > 16) throw new NetlinkError(ERANGE, '', attrs[type])
     const control = genAction(d, attrs[TCA_CT_PARMS])
     checkControl(control)
-    refuseOp('ct')
     const action = attrs[TCA_CT_ACTION] ? d.getUint16(attrs[TCA_CT_ACTION], true) : 0
     const block = alloc(c.a, Ct.CT_SIZE, TAG_PARAMS)
     try {

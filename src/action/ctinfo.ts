@@ -27,7 +27,6 @@ import {
 import type { ActionKind } from './action.ts'
 import { checkControl, dropControl, printControl, readControlAndIndex, setControl } from './control.ts'
 import { checkAttrs, controlOf, dumpParms, dumpTm, policy, putParms, readAttrs } from './parms.ts'
-import { refuseOp } from './unsupported.ts'
 
 /** Params; a mask of 0: not asked for. */
 const ZONE = ACT_PARAMS
@@ -138,7 +137,6 @@ export const ctinfo: ActionKind = {
       throw new NetlinkError(EINVAL, 'dscp mask must be 6 contiguous bits', attrs[TCA_CTINFO_PARMS_DSCP_MASK])
     if (dscp & state) throw new NetlinkError(EINVAL, 'dscp statemask must not overlap dscp mask')
     checkControl(genAction(d, parms))
-    refuseOp('ctinfo')
     m[(act + ZONE) >> 2] = attrs[TCA_CTINFO_ZONE] ? d.getUint16(attrs[TCA_CTINFO_ZONE], true) : 0
     m[(act + DSCP_MASK) >> 2] = dscp
     m[(act + STATE_MASK) >> 2] = state

@@ -28,7 +28,7 @@ import {
   FLOW_ACTION_TRAP,
 } from '../wire/flow_action_id.ts'
 import type { Builder } from '../wire/netlink.ts'
-import { EINVAL, EOPNOTSUPP, NetlinkError } from '../wire/netlink_error.ts'
+import { EINVAL, NetlinkError } from '../wire/netlink_error.ts'
 import {
   genAction,
   MAX_RAND,
@@ -46,15 +46,14 @@ import {
   type BadControl,
   checkControl,
   dropControl,
+  forkDrops,
   isGoto,
-  isOnward,
   printControl,
   readControl,
   readIndex,
   setControl,
 } from './control.ts'
 import { checkAttrs, controlOf, dumpParms, dumpTm, policy, printInstance, putParms, readAttrs } from './parms.ts'
-import { refuseOp } from './unsupported.ts'
 
 /** Params: type and one in how many. */
 const RANDOM_TYPE = ACT_PARAMS
@@ -81,14 +80,6 @@ function parseRandom(args: Args): { type: number; verdict: number; val: number }
   if (val > 10000) throw args.fail(`Illegal probability val  0x${val.toString(16)}`)
   args.skip()
   return { type, verdict, val }
-}
-
-// A program has one way behind an action: one of two different verdicts may go on, and a `goto` goes on to its chain.
-function checkRandom(control: number, chosen: number): void {
-  checkControl(chosen)
-  refuseOp('gact random')
-  if (isOnward(chosen) && chosen !== control && (isOnward(control) || isGoto(control)))
-    throw new NetlinkError(EOPNOTSUPP, 'flowerbed: gact random cannot go on in two ways')
 }
 
 /** What a driver is told of a verdict (tcf_gact_offload_act_setup). */
@@ -153,7 +144,7 @@ export const gact: ActionKind = {
     }
     const control = genAction(d, attrs[TCA_GACT_PARMS])
     checkControl(control)
-    if (type !== PGACT_NONE) checkRandom(control, d.getInt32(prob + 4, true))
+    if (type !== PGACT_NONE) checkControl(d.getInt32(prob + 4, true))
     m[(RANDOM_TYPE + act) >> 2] = type
     m[(RANDOM_VAL + act) >> 2] = prob ? Math.max(1, d.getUint16(prob + 2, true)) : 0
     m[(act + ACT_CONTROL2) >> 2] = prob ? d.getInt32(prob + 4, true) : 0
@@ -166,18 +157,11 @@ export const gact: ActionKind = {
     const { m } = c.a
     const type = m[(act + RANDOM_TYPE) >> 2]
     if (type === PGACT_NONE) return
-    const [chosen, other] = [m[(act + ACT_CONTROL2) >> 2], m[(act + ACT_CONTROL) >> 2]]
-    const onward = isOnward(chosen) ? TC_ACT_PIPE : chosen
-    // Behind the op stands what the other verdict does, unless it is the chosen one that goes on.
-    const ends = other === TC_ACT_SHOT || (isOnward(chosen) && !isOnward(other))
-    const rest = ends ? other : TC_ACT_PIPE
-    c.emit(OP_RANDOM, type, m[(act + RANDOM_VAL) >> 2], onward, rest, act + RANDOM_COUNT, c.counter(act))
+    c.emit(OP_RANDOM, type, m[(act + RANDOM_VAL) >> 2], act + RANDOM_COUNT, c.counter(act), forkDrops(m, act), 0)
   },
 
-  goesOn(m, act) {
-    const chosen = m[(act + ACT_CONTROL2) >> 2]
-    const isRandom = m[(act + RANDOM_TYPE) >> 2] !== PGACT_NONE
-    return isRandom && isOnward(chosen) ? chosen : m[(act + ACT_CONTROL) >> 2]
+  fork(m, act) {
+    return m[(act + RANDOM_TYPE) >> 2] === PGACT_NONE ? undefined : m[(act + ACT_CONTROL2) >> 2]
   },
 
   offload(m, act, ids) {

@@ -194,11 +194,10 @@ export const mirred: ActionKind = {
     const { m } = c.a
     const eaction = m[(act + EACTION) >> 2]
     const flags = (isMirror(eaction) ? REDIRECT_MIRROR : 0) | (isEgress(eaction) ? 0 : REDIRECT_INGRESS)
-    if (c.tun !== 0 && tunnelDeviceOf(m, act) !== 0) {
-      const i = c.encapIndex++
-      if (c.path === 'fast') return c.emit(OP_ENCAP, c.encapOf(i), flags, c.counter(act))
-    }
-    c.emit(OP_REDIRECT, m[(act + DEV) >> 2], flags, c.counter(act))
+    const dev = m[(act + DEV) >> 2]
+    if (c.path === 'fast' && c.tun !== 0 && tunnelDeviceOf(m, act) !== 0)
+      c.emit(OP_ENCAP, c.encapOf(c.tun, dev), flags, c.counter(act))
+    else c.emit(OP_REDIRECT, dev, flags, c.counter(act))
   },
 
   offload(m, act, ids) {

@@ -38,7 +38,6 @@ import {
 import type { ActionKind } from './action.ts'
 import { checkControl, controlOr, dropControl, printControl, readIndexOr, setControl } from './control.ts'
 import { checkAttrs, controlOf, dumpParms, dumpTm, policy, printInstance, putParms, readAttrs } from './parms.ts'
-import { refuseOp } from './unsupported.ts'
 
 /** Params: what is done; the fields, -1 (ttl 0) where not given; the protocol, host order. */
 const M_ACTION = ACT_PARAMS
@@ -224,7 +223,6 @@ export const mpls: ActionKind = {
     const action = d.getInt32(parms + TC_GEN_LEN, true)
     checkAction(d, action)
     checkControl(genAction(d, parms))
-    refuseOp('mpls')
     const byte = (type: number, none: number): number => (attrs[type] ? d.getUint8(attrs[type]) : none)
     m[(act + M_ACTION) >> 2] = action
     m[(act + LABEL) >> 2] = attrs[TCA_MPLS_LABEL] ? d.getUint32(attrs[TCA_MPLS_LABEL], true) : -1

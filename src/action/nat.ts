@@ -17,7 +17,6 @@ import {
 import type { ActionKind } from './action.ts'
 import { checkControl, controlOr, dropControl, printControl, readIndex, setControl } from './control.ts'
 import { checkAttrs, controlOf, dumpParms, dumpTm, policy, printInstance, putParms, readAttrs } from './parms.ts'
-import { refuseOp } from './unsupported.ts'
 
 /** Params, as behind the tc_gen: old and new address and mask (be32), flags. */
 const NAT = ACT_PARAMS
@@ -87,7 +86,6 @@ export const nat: ActionKind = {
     checkAttrs(d, o, end, attrs, POLICY)
     const parms = attrs[TCA_NAT_PARMS]
     checkControl(genAction(d, parms))
-    refuseOp('nat')
     for (let i = 0; i < NAT_LEN; i++) c.a.u8[act + NAT + i] = d.getUint8(parms + TC_GEN_LEN + i)
     setControl(c, act, genAction(d, parms))
   },

@@ -34,7 +34,6 @@ import { checkControl, controlOr, dropControl, printControl, readIndex, setContr
 import { headerChanged, type OffloadRule } from './offload.ts'
 import { checkAttrs, controlOf, dumpParms, dumpTm, policy, putParms, readAttrs } from './parms.ts'
 import { type PeditKeys, parseMunge } from './pedit_words.ts'
-import { refuseOp } from './unsupported.ts'
 
 /** Params: the block, and whether the keys came with header types. */
 const BLOCK = ACT_PARAMS
@@ -224,7 +223,6 @@ export const pedit: ActionKind = {
     extras.length = 0
     if (attrs[TCA_PEDIT_KEYS_EX]) readExtras(d, attrs[TCA_PEDIT_KEYS_EX], n, true)
     checkControl(genAction(d, parms))
-    refuseOp('pedit')
     const block = alloc(c.a, blockSize(n), TAG_PARAMS)
     m[block >> 2] = n
     for (let i = 0; i < n; i++) {

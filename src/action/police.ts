@@ -3,18 +3,9 @@
 // the second, which is pass when none is written.
 //
 // In the kernel the instance's control is the verdict of who exceeds. Here ACT_CONTROL is that of who conforms, because
-// it is what the list goes on with, and ACT_CONTROL2 the other, which the op deals with; when only who exceeds goes on
-// (`conform-exceed pipe/ok`) it is the other way round. The buckets are a block (memory/layout/action_state.ts).
+// most do, and ACT_CONTROL2 the other: the op is a fork (ways.ts). The buckets are a block (memory/layout/action_state.ts).
 
-import {
-  ACT_CHAIN,
-  ACT_CONTROL,
-  ACT_CONTROL2,
-  ACT_PARAMS,
-  TC_ACT_OK,
-  TC_ACT_PIPE,
-  TC_ACT_SHOT,
-} from '../memory/layout/action.ts'
+import { ACT_CONTROL, ACT_CONTROL2, ACT_PARAMS, TC_ACT_OK, TC_ACT_SHOT } from '../memory/layout/action.ts'
 import * as Police from '../memory/layout/action_state.ts'
 import { OP_POLICE } from '../memory/layout/program.ts'
 import { alloc, freeRcu, TAG_POLICE } from '../memory/pool.ts'
@@ -22,7 +13,7 @@ import type { Args } from '../tc/args.ts'
 import { printTm } from '../tc/stats_text.ts'
 import { FLOW_ACTION_POLICE } from '../wire/flow_action_id.ts'
 import { attrLen, type Builder, getU64 } from '../wire/netlink.ts'
-import { EINVAL, ENOMEM, EOPNOTSUPP, NetlinkError } from '../wire/netlink_error.ts'
+import { EINVAL, ENOMEM, NetlinkError } from '../wire/netlink_error.ts'
 import {
   TCA_ID_POLICE,
   TCA_POLICE_AVRATE,
@@ -38,12 +29,11 @@ import {
   TCA_POLICE_TM,
 } from '../wire/tca_action.ts'
 import type { ActionContext, ActionKind } from './action.ts'
-import { checkControl, dropControl, isGoto, isOnward, printControl, setControl } from './control.ts'
+import { checkControl, dropControl, forkDrops, isGoto, isOnward, printControl, setControl } from './control.ts'
 import { checkAttrs, dumpTm, policy, readAttrs } from './parms.ts'
 import * as Tbf from './police_tbf.ts'
 import { parsePolice } from './police_words.ts'
 import { LINKLAYER_ATM, xmitSize } from './rate_text.ts'
-import { refuseOp } from './unsupported.ts'
 
 /** Params: the block of buckets; burst in ticks, cell_log as given. */
 const BLOCK = ACT_PARAMS
@@ -168,10 +158,6 @@ const PEAK_FIELDS = [
   Police.POLICE_PEAK_BPS,
 ] as const
 
-/** Do those who exceed go on in the list, and the others not? */
-const onlyExceedGoesOn = (m: Int32Array, act: number): boolean =>
-  isOnward(m[(act + ACT_CONTROL2) >> 2]) && !isOnward(m[(act + ACT_CONTROL) >> 2])
-
 function dumpSpec(m: Int32Array, p: number, d: DataView, o: number, fields: readonly number[]): void {
   const [, , overhead, mpu, bps] = fields
   d.setUint8(o + Tbf.SPEC_LINKLAYER, m[(p + overhead) >> 2] >>> 16)
@@ -252,12 +238,8 @@ export const police: ActionKind = {
       throw new NetlinkError(EINVAL, 'Both or neither packet-per-second burst and rate must be provided')
     if (pps && d.getUint32(tbf + Tbf.RATE + Tbf.SPEC_RATE, true))
       throw new NetlinkError(EINVAL, 'packet-per-second and byte-per-second rate limits not allowed in same action')
-    if (isOnward(exceed) && isOnward(result) && exceed !== result)
-      throw new NetlinkError(EOPNOTSUPP, 'flowerbed: police cannot go on in two ways')
-    refuseOp('police')
     const block = alloc(c.a, Police.POLICE_SIZE, TAG_POLICE)
     fill(c, block, d, tbf)
-    m[(block + Police.POLICE_RESULT) >> 2] = result
     m[(act + BLOCK) >> 2] = block
     m[(act + BURST) >> 2] = d.getUint32(tbf + Tbf.BURST, true)
     try {
@@ -276,15 +258,11 @@ export const police: ActionKind = {
   },
 
   compile(c, act) {
-    const { m } = c.a
-    const exceed = m[(act + ACT_CONTROL2) >> 2]
-    const conform = onlyExceedGoesOn(m, act) ? m[(act + ACT_CONTROL) >> 2] : TC_ACT_PIPE
-    const verdict = isOnward(exceed) ? TC_ACT_PIPE : exceed
-    c.emit(OP_POLICE, m[(act + BLOCK) >> 2], verdict, m[(act + ACT_CHAIN) >> 2], c.counter(act), conform)
+    c.emit(OP_POLICE, c.a.m[(act + BLOCK) >> 2], c.counter(act), forkDrops(c.a.m, act), 0)
   },
 
-  goesOn(m, act) {
-    return m[(act + (onlyExceedGoesOn(m, act) ? ACT_CONTROL2 : ACT_CONTROL)) >> 2]
+  fork(m, act) {
+    return m[(act + ACT_CONTROL2) >> 2]
   },
 
   offload(_m, _act, ids) {

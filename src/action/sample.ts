@@ -19,7 +19,6 @@ import {
 import type { ActionKind } from './action.ts'
 import { checkControl, controlOr, dropControl, printControl, readIndex, setControl } from './control.ts'
 import { checkAttrs, controlOf, dumpParms, dumpTm, policy, printInstance, putParms, readAttrs } from './parms.ts'
-import { refuseOp } from './unsupported.ts'
 
 const RATE = ACT_PARAMS
 const GROUP = ACT_PARAMS + 4
@@ -95,7 +94,6 @@ export const sample: ActionKind = {
     if (!rate || !group) throw new NetlinkError(EINVAL, 'sample rate and group are required')
     checkControl(genAction(d, parms))
     if (d.getUint32(rate, true) === 0) throw new NetlinkError(EINVAL, 'invalid sample rate', rate)
-    refuseOp('sample')
     m[(act + RATE) >> 2] = d.getUint32(rate, true)
     m[(act + GROUP) >> 2] = d.getUint32(group, true)
     m[(act + TRUNC) >> 2] = trunc ? d.getUint32(trunc, true) : 0

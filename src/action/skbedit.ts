@@ -34,7 +34,6 @@ import {
 import type { ActionKind } from './action.ts'
 import { checkControl, controlOr, dropControl, printControl, readIndex, setControl } from './control.ts'
 import { checkAttrs, controlOf, dumpParms, dumpTm, policy, printInstance, putParms, readAttrs } from './parms.ts'
-import { refuseOp } from './unsupported.ts'
 
 /** Params: SKBEDIT_F_*, and a word each. */
 const FLAGS = ACT_PARAMS
@@ -164,7 +163,6 @@ export const skbedit: ActionKind = {
     if (attrs[TCA_SKBEDIT_MASK]) flags |= SKBEDIT_F_MASK
     if (u16(TCA_SKBEDIT_PTYPE) > 3 || flags === 0) throw new NetlinkError(EINVAL)
     checkControl(genAction(d, parms))
-    refuseOp('skbedit')
     m[(act + FLAGS) >> 2] = flags
     m[(act + PRIORITY) >> 2] = u32(TCA_SKBEDIT_PRIORITY)
     m[(act + MARK) >> 2] = u32(TCA_SKBEDIT_MARK)

@@ -27,7 +27,6 @@ import {
 import type { ActionKind } from './action.ts'
 import { checkControl, controlOr, dropControl, printControl, setControl } from './control.ts'
 import { checkAttrs, controlOf, dumpParms, dumpTm, policy, putParms, readAttrs } from './parms.ts'
-import { refuseOp } from './unsupported.ts'
 
 /** Params: SKBMOD_F_*, type (host order), destination and source. */
 const FLAGS = ACT_PARAMS
@@ -141,7 +140,6 @@ export const skbmod: ActionKind = {
     if (asked & SKBMOD_F_ECN) flags = SKBMOD_F_ECN
     if (flags === 0) throw new NetlinkError(EINVAL)
     checkControl(genAction(d, parms))
-    refuseOp('skbmod')
     m[(act + FLAGS) >> 2] = flags
     m[(act + ETYPE) >> 2] = etype ? d.getUint16(etype, true) : 0
     for (let i = 0; i < 6; i++) {

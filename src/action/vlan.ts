@@ -42,7 +42,6 @@ import type { ActionKind } from './action.ts'
 import { checkControl, dropControl, printControl, readControlAndIndex, setControl } from './control.ts'
 import { headerChanged } from './offload.ts'
 import { checkAttrs, controlOf, dumpParms, dumpTm, policy, printInstance, putParms, readAttrs } from './parms.ts'
-import { refuseOp } from './unsupported.ts'
 
 /** Params: what is done; TPID (host order), id, priority and whether it was given; destination and source address. */
 const V_ACTION = ACT_PARAMS
@@ -215,7 +214,6 @@ export const vlan: ActionKind = {
         u8[act + MACS + 6 + i] = d.getUint8(attrs[TCA_VLAN_PUSH_ETH_SRC] + i)
       }
     }
-    if (action === TCA_VLAN_ACT_POP_ETH || action === TCA_VLAN_ACT_PUSH_ETH) refuseOp(`vlan ${NAMES[action]}`)
     const prio = attrs[TCA_VLAN_PUSH_VLAN_PRIORITY]
     checkControl(genAction(d, parms))
     m[(act + V_ACTION) >> 2] = action

@@ -85,6 +85,9 @@ const gate = fc
     return p
   })
 
+/** A fork whose other way ends with a verdict. */
+const fork = (o: number[], v: number): number[] => [...o, ...op(P.OP_JUMP, 2), ...op(P.OP_END, v)]
+
 const one: fc.Arbitrary<number[]> = fc.oneof(
   fc.array(key, { minLength: 1, maxLength: 4 }).map((keys) => op(P.OP_PEDIT, counter, keys.length, ...keys.flat())),
   fc.oneof(flags(7), fc.constant(127)).map((f) => op(P.OP_CSUM, f, counter)),
@@ -105,9 +108,9 @@ const one: fc.Arbitrary<number[]> = fc.oneof(
     .tuple(fc.integer({ min: 1, max: 3 }), fc.constantFrom(0, 1, 20, 64, 5000))
     .map(([rate, trunc]) => op(P.OP_SAMPLE, rate, 1, trunc, 0)),
   fc
-    .tuple(fc.constantFrom(1, 2), fc.integer({ min: 1, max: 4 }), verdict, verdict)
-    .map(([kind, val, chosen, other]) => op(P.OP_RANDOM, kind, val, chosen, other, random, counter)),
-  fc.tuple(police, verdict, verdict).map(([p, v, conform]) => op(P.OP_POLICE, p, v, 0, counter, conform)),
+    .tuple(fc.constantFrom(1, 2), fc.integer({ min: 1, max: 4 }), flags(2), verdict)
+    .map(([kind, val, drops, v]) => fork(op(P.OP_RANDOM, kind, val, random, counter, drops, 2), v)),
+  fc.tuple(police, flags(2), verdict).map(([p, drops, v]) => fork(op(P.OP_POLICE, p, counter, drops, 2), v)),
   gate.map((p) => op(P.OP_GATE, p, counter)),
   u16.map((zone) => op(P.OP_CONNMARK, zone)),
   fc.tuple(u16, word, word, word).map((w) => op(P.OP_CTINFO, ...w, counter)),

@@ -11,6 +11,7 @@
 // filters (by its index) sums their counters and no program needs to be made anew. When a flow goes, what it counted
 // for an action that stays is added to the action's base. All under the lock of the action's kind.
 
+import { forkOf } from '../action/ways.ts'
 import type { Arena } from '../memory/arena.ts'
 import { type Counter, counterAlloc, counterRead } from '../memory/counters.ts'
 import {
@@ -166,6 +167,7 @@ export function actionStatsLocked(a: Arena, act: number): Counter {
   // A plain `drop` has no op that counts what it drops: it is every packet (tcf_gact_act, tcf_csum_act, tcf_nat_act);
   // tcf_skbmod_act counts overlimits instead, the other kinds nothing.
   if (m[(act + ACT_CONTROL) >> 2] !== TC_ACT_SHOT || (flags & USER_F_DROPS) !== 0) return sum
+  if (forkOf(m, act) !== undefined) return sum
   const kind = m[(act + ACT_KIND) >> 2]
   const drops = kind === TCA_ID_GACT || kind === TCA_ID_CSUM || kind === TCA_ID_NAT
   if (drops && sum.drops === 0) sum.drops = sum.packets

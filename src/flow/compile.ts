@@ -1,9 +1,8 @@
 // The program compiler: a filter's list of actions to op words (memory/layout/program.ts).
 //
-// The list runs from its first action; an action's control says what comes behind it: pipe goes on, `jump N` goes to the
-// N-th action of the list (tcf_action_exec counts from the list's beginning), everything else ends. So the way through a
-// list is known here and the program is that way laid out straight: no op jumps. A jump backwards is laid out as often
-// as the kernel would go it (32 times).
+// The ways through a list are known here (action/ways.ts), and the program is these ways laid out straight: what follows
+// an action's ops is what comes behind it, a jump backwards as often as the kernel would go it. Only the op of a fork
+// skips, to its other way, and a way that meets another one jumps to where that stands.
 //
 //   OP_COUNT flow   [OP_COUNT own]  ops of the action   …   OP_END verdict | OP_GOTO chain
 //
@@ -15,17 +14,16 @@
 // a word that has their lengths.
 
 import type { CompileContext } from '../action/action.ts'
-import { onwardControl } from '../action/index.ts'
+import { behind, forkOf, JUMPS_MAX, jumpsBehind, stateOf, walkWays } from '../action/ways.ts'
 import type { Arena } from '../memory/arena.ts'
 import { counterAlloc } from '../memory/counters.ts'
 import {
   ACT_CHAIN,
+  ACT_CONTROL,
   ACT_COUNTER,
   ACT_KIND,
   TC_ACT_GOTO_CHAIN,
-  TC_ACT_JUMP,
   TC_ACT_OK,
-  TC_ACT_PIPE,
   TC_ACT_QUEUED,
   TC_ACT_RECLASSIFY,
   TC_ACT_REDIRECT,
@@ -41,6 +39,7 @@ import {
   OP_ENCAP,
   OP_END,
   OP_GOTO,
+  OP_JUMP,
   OP_REDIRECT,
   OP_TUNNEL_SET,
   OP_TUNNEL_UNSET,
@@ -49,12 +48,11 @@ import {
   REDIRECT_MIRROR,
 } from '../memory/layout/program.ts'
 import { alloc, freeRcu, TAG_PROGRAM } from '../memory/pool.ts'
+import { ENOMEM, NetlinkError } from '../wire/netlink_error.ts'
 import { kindOf, lockKind, unlockKind } from './action_table.ts'
 
 /** Most actions of one list (TCA_ACT_MAX_PRIO). */
 export const ACTIONS_MAX = 32
-/** How often a list may jump. */
-const JUMPS_MAX = 32
 
 /** What compile made: the programs in one block, and for each action its USER_F_*. */
 export interface Programs {
@@ -64,7 +62,10 @@ export interface Programs {
   readonly uses: Int32Array
 }
 
-const words = new Int32Array(32768)
+const WORDS = 32768
+/** More than the ops of one action take, and both ends. */
+const WORDS_SPARE = 2048
+const words = new Int32Array(WORDS)
 let length = 0
 
 function emit(op: number, ...operands: number[]): void {
@@ -80,7 +81,7 @@ function emit1(op: number, operand: number): void {
 interface Compiler extends CompileContext {
   a: Arena
   path: 'fast' | 'slow'
-  encapOf: (i: number) => number
+  encapOf: (tun: number, dev: number) => number
 }
 
 let flowCounter = 0
@@ -105,7 +106,6 @@ const context: Compiler = {
     return ownCounter(context.a, act)
   },
   encapOf: () => 0,
-  encapIndex: 0,
   tun: 0,
   next: 0,
 }
@@ -121,16 +121,6 @@ function ownCounter(a: Arena, act: number): number {
   } finally {
     unlockKind(m, kind)
   }
-}
-
-/** Where the list goes behind action `i` with this control: the next action, `n` for the end as pass, or -1: it ends. */
-function behind(control: number, i: number, n: number): number {
-  if (control === TC_ACT_PIPE) return i + 1
-  if (control > 0 && (control & 0xf0000000) === TC_ACT_JUMP) {
-    const to = control & 0x1ff
-    return to === 0 || to > n ? n : to
-  }
-  return -1
 }
 
 /** The op that ends a list whose last action has this control. */
@@ -184,78 +174,109 @@ function endsFrom(from: number): boolean {
   return (op === OP_REDIRECT || op === OP_ENCAP) && (words[last + 2] & REDIRECT_MIRROR) === 0
 }
 
-/** How often each action of the list is met. */
-function walk(m: Int32Array, acts: Int32Array, n: number): void {
-  met.fill(0, 0, n)
-  let jumps = JUMPS_MAX
-  for (let i = 0; i >= 0 && i < n; ) {
-    met[i]++
-    const to = behind(onwardControl(m, acts[i]), i, n)
-    if (to !== i + 1 && --jumps <= 0) break
-    i = to
-  }
+// ---- the list being compiled
+
+let m: Int32Array
+let acts: Int32Array
+let n = 0
+/** Has every packet that entered the flow come this far? */
+let all = true
+/** Behind the first fork: where the ops of each state of ways.ts stand, since ways may meet again. */
+const placed = new Map<number, number>()
+let forked = false
+
+const meet = (i: number): void => {
+  met[i]++
 }
 
 /** Appends the program of one path. The first pass decides who counts where, a second one finds it decided. */
-function layOut(m: Int32Array, acts: Int32Array, n: number): void {
-  let all = true
-  let jumps = JUMPS_MAX
-  context.encapIndex = 0
+function layOut(): void {
+  all = true
+  forked = false
+  placed.clear()
   context.tun = 0
   emit1(OP_COUNT, flowCounter)
-  let i = 0
-  while (i < n) {
-    const act = acts[i]
-    current = i
-    if (all && met[i] === 1) uses[i] |= USER_F_PACKETS
-    else emit1(OP_COUNT, ownCounter(context.a, act))
-    context.next = i + 1 < n ? acts[i + 1] : 0
-    const from = length
-    kindOf(m, act).compile(context, act)
-    const op = words[from] & 0xff
-    const sends = length > from && (op === OP_REDIRECT || op === OP_ENCAP)
-    if (i === 0 && all && met[0] === 1 && sends) words[from + 2] |= REDIRECT_FIRST
-    if (all && divertsFrom(from)) all = false
-    if (endsFrom(from)) return
-    const control = onwardControl(m, act)
-    const to = behind(control, i, n)
-    if (to < 0) {
-      emitVerdict(m, act, control)
+  layOutFrom(0, JUMPS_MAX)
+}
+
+/** Appends what happens from action i on. */
+function layOutFrom(i: number, jumps: number): void {
+  if (i === n) {
+    emit1(OP_END, TC_ACT_OK)
+    return
+  }
+  if (length > WORDS - WORDS_SPARE)
+    throw new NetlinkError(ENOMEM, `flowerbed: the list of actions makes a program of more than ${WORDS} words`)
+  if (forked) {
+    const state = stateOf(i, jumps, context.tun)
+    const at = placed.get(state)
+    if (at !== undefined) {
+      emit1(OP_JUMP, at - length - 2)
       return
     }
-    if (to !== i + 1 && --jumps <= 0) break
-    i = to
+    placed.set(state, length)
   }
-  emit1(OP_END, TC_ACT_OK)
+  const act = acts[i]
+  current = i
+  if (all && met[i] === 1) uses[i] |= USER_F_PACKETS
+  else emit1(OP_COUNT, ownCounter(context.a, act))
+  context.next = i + 1 < n ? acts[i + 1] : 0
+  const from = length
+  kindOf(m, act).compile(context, act)
+  const op = words[from] & 0xff
+  const sends = length > from && (op === OP_REDIRECT || op === OP_ENCAP)
+  if (i === 0 && all && met[0] === 1 && sends) words[from + 2] |= REDIRECT_FIRST
+  if (all && divertsFrom(from)) all = false
+  if (endsFrom(from)) return
+  const other = forkOf(m, act)
+  const distance = length - 1
+  const { tun } = context
+  if (other !== undefined) forked = true
+  layOutBehind(m[(act + ACT_CONTROL) >> 2], i, jumps)
+  if (other === undefined) return
+  words[distance] = length - distance - 1
+  context.tun = tun
+  layOutBehind(other, i, jumps)
+}
+
+/** Appends what happens behind action i to a packet that goes on with this control. */
+function layOutBehind(control: number, i: number, jumps: number): void {
+  const to = behind(control, i, n)
+  const left = jumpsBehind(control, jumps)
+  if (to < 0) emitVerdict(m, acts[i], control)
+  else layOutFrom(left === 0 ? n : to, left)
 }
 
 /**
- * Compiles a list for a flow with this counter. `encapOf(i)` is the flow's i-th encap entry, absent when the flow has
- * none. The result is valid until the next call. Throws MemoryError.
+ * Compiles a list for a flow with this counter. `encapOf` gives the flow's encap entry of a tunnel destination, absent
+ * when the flow has none. The result is valid until the next call. Throws MemoryError.
  */
 export function compile(
   a: Arena,
-  acts: Int32Array,
-  n: number,
+  list: Int32Array,
+  count: number,
   counter: number,
-  encapOf?: (i: number) => number,
+  encapOf?: (tun: number, dev: number) => number,
 ): Programs {
-  const { m } = a
+  m = a.m
+  acts = list
+  n = count
   context.a = a
   flowCounter = counter
   dropsOf = -1
   uses.fill(0, 0, n)
-  walk(m, acts, n)
+  met.fill(0, 0, n)
+  walkWays(m, acts, n, meet)
   length = 1
   context.path = 'slow'
   if (encapOf !== undefined) {
     context.path = 'fast'
     context.encapOf = encapOf
-    layOut(m, acts, n)
+    layOut()
     context.path = 'slow'
   }
   const fastLength = length - 1
-  layOut(m, acts, n)
+  layOut()
   words[0] = length * 4
   const block = alloc(a, length * 4, TAG_PROGRAM)
   const w = block >> 2

@@ -11,7 +11,7 @@
 // who takes it out), FAILED when it never got in. init_done completes on every way out of the making; only flows with
 // encap destinations have anybody waiting for it.
 
-import { encapItems } from '../action/index.ts'
+import { encapItems } from '../action/ways.ts'
 import { type EncapItem, type FlowOps, hwDone, lastPut } from '../encap/encap.ts'
 import type { Arena } from '../memory/arena.ts'
 import { counterAlloc, counterFree } from '../memory/counters.ts'
@@ -154,7 +154,10 @@ function writeActions(a: Arena, flow: number, acts: Int32Array, n: number): void
 /** The flow being compiled. */
 let owner = 0
 let ownerContext: FlowContext
-const entryOfOwner = (i: number): number => ownerContext.encap.entryOf(ownerContext.a, owner, i)
+const entryOfOwner = (tun: number, dev: number): number => {
+  const i = items.findIndex((item) => item.tun === tun && item.dev === dev)
+  return ownerContext.encap.entryOf(ownerContext.a, owner, i)
+}
 
 /** Attaches the flow to the encaps of its tunnel destinations, if it has any. False: it begins on the slow path. */
 function attach(c: FlowContext, flow: number, acts: Int32Array, n: number): boolean {

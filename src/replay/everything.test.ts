@@ -6,7 +6,6 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, expect, test } from 'vitest'
 import { actionKinds } from '../action/index.ts'
-import { UNSUPPORTED } from '../action/unsupported.ts'
 import { chipModule } from '../datapath/chip_module.ts'
 import { matchGroups } from '../match/index.ts'
 import { everything, TURNS } from './everything.fixture.ts'
@@ -20,7 +19,7 @@ afterAll(() => rmSync(dir, { recursive: true }))
 
 const words = new Set(everything().split(/\s+/))
 const keywords = matchGroups.flatMap((g) => g.keywords)
-const kinds = actionKinds.map((k) => k.name).filter((name) => !UNSUPPORTED.has(name))
+const kinds = actionKinds.map((k) => k.name)
 const missing = (have: ReadonlySet<string>): string[] =>
   [...keywords, ...kinds.map((k) => (k === 'gact' ? 'goto' : k))].filter((w) => !have.has(w))
 

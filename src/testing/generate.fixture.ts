@@ -106,7 +106,7 @@ function flush(w: World, chain: number): void {
 }
 
 /** The frames come in by p0, in one burst. */
-function send(w: World, burst: readonly Uint8Array[]): void {
+export function send(w: World, burst: readonly Uint8Array[]): void {
   w.sent.length = 0
   const address = Int32Array.from(burst, (_, i) => w.frames + i * FRAME)
   burst.forEach((f, i) => {

@@ -1,10 +1,10 @@
 // Actions that let some packets pass and others not: gact's random, sample, police (net/sched/act_gact.c, act_sample.c,
 // act_police.c).
 
-import { TC_ACT_GOTO_CHAIN, TC_ACT_PIPE, TC_ACT_SHOT } from '../../memory/layout/action.ts'
 import * as S from '../../memory/layout/action_state.ts'
 import { DROP_NO_SLOT } from '../../memory/layout/drop.ts'
 import { PKT_DEV, PKT_LEN, PKT_TIME } from '../../memory/layout/packet.ts'
+import { FORK_DROPS, FORK_DROPS_OTHER } from '../../memory/layout/program.ts'
 import { PUNT_SAMPLE, WORKER_NOW } from '../../memory/layout/worker.ts'
 import { ETH_LEN } from './frame.ts'
 import { clone, ownTunnel } from './packet.ts'
@@ -29,15 +29,14 @@ function chance(oneIn: u32): bool {
   return <u32>((<u64>luck * oneIn) >>> 32) == 0
 }
 
-/** OP_RANDOM, operands from `o` on: type val chosen other state counter. TC_ACT_PIPE: the list goes on. */
-export function gactRandom(o: usize): i32 {
+/** OP_RANDOM, operands from `o` on: type val state counter drops. Is the packet one of the chosen? */
+export function gactRandom(o: usize): bool {
   const val = load<u32>(o, 4)
   let isChosen = false
   if (load<u32>(o) == PGACT_NETRAND) isChosen = chance(val)
-  else isChosen = val == 0 || (atomic.add<u32>(load<usize>(o, 16), 1) + 1) % val == 0
-  const verdict = isChosen ? load<i32>(o, 8) : load<i32>(o, 12)
-  if (verdict == TC_ACT_SHOT) countDrop(load<u32>(o, 20))
-  return verdict
+  else isChosen = val == 0 || (atomic.add<u32>(load<usize>(o, 8), 1) + 1) % val == 0
+  if ((load<u32>(o, 16) & (isChosen ? FORK_DROPS_OTHER : FORK_DROPS)) != 0) countDrop(load<u32>(o, 12))
+  return isChosen
 }
 
 /** OP_SAMPLE, operands from `o` on: rate group trunc action. */
@@ -112,21 +111,20 @@ function conforms(police: usize, bytes: u32, frame: u32, now: i64): bool {
   return ok
 }
 
-/** OP_POLICE, operands from `o` on: police verdict chain counter conform. TC_ACT_PIPE: the list goes on; GOTO: to the chain. */
-export function police(pkt: usize, o: usize, bytes: u32, ingress: bool): i32 {
+/** OP_POLICE, operands from `o` on: police counter drops. Does the packet exceed? */
+export function police(pkt: usize, o: usize, bytes: u32, ingress: bool): bool {
   const state = load<usize>(o)
-  const counter = load<u32>(o, 12)
+  const counter = load<u32>(o, 4)
+  const drops = load<u32>(o, 8)
   const stamp = load<i64>(pkt, PKT_TIME)
   const frame = ingress ? bytes + ETH_LEN : bytes // tcf_police_mtu_check counts it, the buckets do not
   if (conforms(state, bytes, frame, stamp != 0 ? stamp : load<i64>(worker, WORKER_NOW))) {
     // Without a bucket nothing is counted (tcf_police_act).
     const hasBucket = (load<u32>(state, S.POLICE_FLAGS) & (S.POLICE_RATE | S.POLICE_PPS)) != 0
-    if (hasBucket && load<i32>(state, S.POLICE_RESULT) == TC_ACT_SHOT) countDrop(counter)
-    return load<i32>(o, 16)
+    if (hasBucket && (drops & FORK_DROPS) != 0) countDrop(counter)
+    return false
   }
   countOverlimit(counter)
-  if (load<usize>(o, 8) != 0) return TC_ACT_GOTO_CHAIN
-  const verdict = load<i32>(o, 4)
-  if (verdict == TC_ACT_SHOT) countDrop(counter)
-  return verdict
+  if ((drops & FORK_DROPS_OTHER) != 0) countDrop(counter)
+  return true
 }

@@ -2,7 +2,7 @@
 //
 // Gives back a verdict of the kernel (TC_ACT_*), the packet still there, or one of those below.
 
-import { TC_ACT_GOTO_CHAIN, TC_ACT_OK, TC_ACT_PIPE } from '../../memory/layout/action.ts'
+import { TC_ACT_GOTO_CHAIN, TC_ACT_OK } from '../../memory/layout/action.ts'
 import { DROP_ACTION, DROP_DEV_DOWN, DROP_HEADROOM, DROP_MIRRED_NEST, DROP_NO_SLOT, DROP_VLAN } from '../../memory/layout/drop.ts'
 import { ENCAP_DEV, ENCAP_TUN } from '../../memory/layout/encap.ts'
 import { IFF_UP, NETDEV_FLAGS, NETDEV_IFINDEX } from '../../memory/layout/netdev.ts'
@@ -99,17 +99,12 @@ export function execute(pkt: usize, pc: usize, bytes: u32, ingress: bool): i32 {
         setModified(true)
         vlanModify(pkt, load<u32>(pc, 4), load<u32>(pc, 8), load<u32>(pc, 12))
         break
-      case P.OP_RANDOM: {
-        const verdict = gactRandom(pc + 4)
-        if (verdict != TC_ACT_PIPE) return verdict
+      case P.OP_RANDOM:
+        if (gactRandom(pc + 4)) pc += load<u32>(pc, 24) << 2
         break
-      }
-      case P.OP_POLICE: {
-        const verdict = police(pkt, pc + 4, bytes, ingress)
-        if (verdict == TC_ACT_GOTO_CHAIN) gotoChain = load<usize>(pc, 12)
-        if (verdict != TC_ACT_PIPE) return verdict
+      case P.OP_POLICE:
+        if (police(pkt, pc + 4, bytes, ingress)) pc += load<u32>(pc, 16) << 2
         break
-      }
       case P.OP_SAMPLE:
         sample(pkt, pc + 4)
         break

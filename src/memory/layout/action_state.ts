@@ -8,8 +8,6 @@ export const POLICE_LOCK = 0
 export const POLICE_FLAGS = 4
 /** Largest packet that may conform. @constant */
 export const POLICE_MTU = 8
-/** Verdict of who conforms (TC_ACT_*). @constant */
-export const POLICE_RESULT = 12
 /** What fits into the buckets: bytes, peak, packets. @constant */
 export const POLICE_BURST = 16
 export const POLICE_MTU_PTOKS = 24

@@ -10,7 +10,7 @@ export const OP_END = 0
 export const OP_GOTO = 1
 /** OP_COUNT counter: packets += 1, bytes += length at the start of the list. */
 export const OP_COUNT = 2
-/** OP_JUMP words: skip forward by that many words from the next op. */
+/** OP_JUMP words: skip by that many words from the next op; backward when negative. */
 export const OP_JUMP = 3
 /** OP_REDIRECT netdev flags counter: send the packet and end (flags REDIRECT_INGRESS), overlimits on counter when the device is down. The program goes on behind it when REDIRECT_MIRROR is set (a clone was sent). */
 export const OP_REDIRECT = 4
@@ -28,16 +28,15 @@ export const OP_VLAN_MODIFY = 10
 /** First opcode of the actions beyond the first slice. */
 export const OP_FIRST_OTHER = 16
 
-// Of the ops below the datapath does those that action/unsupported.ts does not name. "Refuses" means: the packet is
+// Of the ops below: "refuses" means: the packet is
 // dropped (DROP_ACTION), the program ends, drops of `counter` go up by one. Numbers of more than a byte that are called
 // be16 or be32 are as on the wire, loaded little-endian. Offsets into the packet count from L3 (the network header as
 // the kernel has it at this hook, behind the VLAN tags that the frame had when it came in) unless said otherwise.
 
 /**
- * OP_RANDOM type val chosen other state counter: gact random. With type 1 (netrand) one packet in `val`, by chance; with
- * type 2 (determ) the packets for which the word at address `state`, counted up atomically, is a multiple of `val`: these
- * end with verdict `chosen`, the others with `other` (as OP_END; TC_ACT_PIPE goes on). Drops of counter go up when the
- * verdict that applies is TC_ACT_SHOT.
+ * OP_RANDOM type val state counter drops words: gact random, a fork. With type 1 (netrand) one packet in `val`, by chance;
+ * with type 2 (determ) the packets for which the word at address `state`, counted up atomically, is a multiple of `val`:
+ * these go on `words` words behind the next op, the others with the next op. drops: FORK_DROPS_*, what counts as a drop.
  */
 export const OP_RANDOM = 16
 /**
@@ -64,7 +63,10 @@ export const OP_MPLS_DEC_TTL = 22
 export const OP_VLAN_POP_ETH = 23
 /** OP_VLAN_PUSH_ETH dst0-3 dst4-5|src0-1 src2-5 counter: the twelve bytes as on the wire. Refuses a frame that has an Ethernet header. */
 export const OP_VLAN_PUSH_ETH = 24
-/** OP_POLICE police verdict chain counter conform: address of the state (POLICE_*). Who conforms ends with conform (as OP_END; TC_ACT_PIPE goes on); who exceeds ends with verdict (as OP_END; TC_ACT_PIPE goes on; with chain not 0 as OP_GOTO chain). Exceeding counts an overlimit, and a drop when verdict is TC_ACT_SHOT; POLICE_RESULT says the verdict of who conforms, for counting its drop. */
+/**
+ * OP_POLICE police counter drops words: address of the state (POLICE_*), a fork. Who conforms goes on with the next op; who
+ * exceeds counts an overlimit and goes on `words` words behind it. drops: FORK_DROPS_*.
+ */
 export const OP_POLICE = 25
 /** OP_CT params counter: address of CT_*; connection tracking. */
 export const OP_CT = 26
@@ -95,3 +97,7 @@ export const REDIRECT_MIRROR = 1
 export const REDIRECT_INGRESS = 2
 /** It is the first action of its list: counter has the packet already, and gives it back when the nest limit ends it. */
 export const REDIRECT_FIRST = 4
+
+/** What an op that forks counts as a drop: the packets of the first way (who goes on with the next op), of the other. */
+export const FORK_DROPS = 1
+export const FORK_DROPS_OTHER = 2
