@@ -18,8 +18,10 @@ export interface Outputs {
   recorded(port: number): { packets: number; bytes: number }
   /** Writes a document beside the captures. */
   file(name: string, text: string): void
-  publish(): void
-  discard(): void
+  /** What to wait for before more frames come: the file system is behind. Null: nothing. */
+  readonly behind: Promise<void> | null
+  publish(): Promise<void>
+  discard(): Promise<void>
 }
 
 /** Makes the folder; throws the file system's errors, here and in `frame`, `file` and `publish`. */
@@ -29,15 +31,20 @@ export function openOutputs(dir: string, ports: readonly string[], a: Arena, nan
   const names = ports.map((p) => `out-${p}.pcap`)
   const writers: ArenaWriter[] = []
   const records = reserve(a, ports.length * RECORD_SIZE)
-  const discard = () => {
-    for (const w of writers.splice(0)) w.close()
+  /** Closes every capture, and then says what went wrong with one of them. */
+  const close = async () => {
+    for (const c of await Promise.allSettled(writers.splice(0).map((w) => w.close())))
+      if (c.status === 'rejected') throw c.reason
+  }
+  const discard = async () => {
+    await close().catch(() => {})
     rmSync(partial, { recursive: true, force: true })
   }
   try {
     for (const [port, name] of names.entries())
       writers.push(new ArenaWriter(a, join(partial, name), nanoseconds, records + port * RECORD_SIZE))
   } catch (e) {
-    discard()
+    void discard()
     throw e
   }
   return {
@@ -48,10 +55,14 @@ export function openOutputs(dir: string, ports: readonly string[], a: Arena, nan
       writeFileSync(join(partial, name), text)
       names.push(name)
     },
-    publish: () => {
-      for (const w of writers.splice(0)) w.close()
+    get behind() {
+      const waiting = writers.flatMap((w) => w.behind ?? [])
+      return waiting.length === 0 ? null : Promise.all(waiting).then(() => {})
+    },
+    publish: async () => {
+      await close()
       for (const name of names) renameSync(join(partial, name), join(dir, name))
-      discard()
+      await discard()
     },
     discard,
   }

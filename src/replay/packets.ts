@@ -46,6 +46,8 @@ export function arenaRows(a: Arena): Rows {
 export class Packets {
   /** Packets of the run: port, and for each its address, length and virtual time. */
   port = 0
+  /** Bytes of the run's packets. */
+  bytes = 0
   readonly address: Int32Array
   readonly length: Int32Array
   readonly time: Float64Array
@@ -112,28 +114,37 @@ export class Packets {
     }
     if (s === null) return 0
     const { offset, length, time } = s.capture.frames
-    this.port = s.port
-    let n = 0
+    const [rowAddress, rowLength, rowTime] = [this.address, this.length, this.time]
+    const { at, shift, window } = s
+    const [start, quiet, longest] = [this.#start, this.#quiet, this.#longest]
+    // A packet at the bound goes first when its port does.
+    const tie = boundPort < s.port
+    const end = Math.min(s.n, at + most)
+    let skipped = this.#skipped
     let last = this.#last
-    let i = s.at
-    for (; i < s.n && n < most; i++) {
-      const t = time[i] + s.shift
-      if (n > 0 && (t > bound || (t === bound && boundPort < s.port))) break
-      let virtual = Math.max(t - this.#skipped, last + this.#quiet, this.#start)
-      if (virtual - last > this.#longest && last > Number.NEGATIVE_INFINITY) {
-        this.#skipped += virtual - last - this.#longest
-        virtual = last + this.#longest
+    let bytes = 0
+    let i = at
+    for (; i < end; i++) {
+      const t = time[i] + shift
+      if (i > at && (t > bound || (t === bound && tie))) break
+      let virtual = Math.max(t - skipped, last + quiet, start)
+      if (virtual - last > longest && last > Number.NEGATIVE_INFINITY) {
+        skipped += virtual - last - longest
+        virtual = last + longest
       }
       if (virtual >= before) break
-      this.address[n] = s.window + offset[i]
-      this.length[n] = length[i]
-      this.time[n] = virtual
+      rowAddress[i - at] = window + offset[i]
+      rowLength[i - at] = length[i]
+      rowTime[i - at] = virtual
+      bytes += length[i]
       last = virtual
-      n++
     }
-    s.at = i
+    this.port = s.port
+    this.bytes = bytes
+    this.#skipped = skipped
     this.#last = last
-    return n
+    s.at = i
+    return i - at
   }
 
   /** True while there are packets to come. */

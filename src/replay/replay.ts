@@ -124,7 +124,7 @@ export async function replay(scenario: Scenario, options: ReplayOptions = {}): P
     const timed = scenario.steps.some((s) => s.moment !== null && s.moment.kind !== 'packet')
     const longest = timed ? Number.POSITIVE_INFINITY : LONGEST_PAUSE
     const packets = new Packets(sources, start, scenario.quietMs * 1e6, longest, arenaRows(sw.arena))
-    await drive(run, packets, captures, start)
+    await drive(run, packets, captures, start, outputs)
     await runSteps(run, scenario.after, workers)
     scenario.ports.forEach((_, port) => {
       const by = outputs?.recorded(port)
@@ -150,11 +150,11 @@ export async function replay(scenario: Scenario, options: ReplayOptions = {}): P
     outputs?.file('filters.json', `${JSON.stringify(result.filters, null, 1)}\n`)
     outputs?.file('summary.json', `${JSON.stringify(result.summary, null, 1)}\n`)
     outputs?.file('log.txt', logText(run.log))
-    outputs?.publish()
+    await outputs?.publish()
     events?.publish()
     return result
   } finally {
-    outputs?.discard()
+    await outputs?.discard()
     events?.discard()
     for (const c of captures) c.close()
     await datapaths?.stop()
@@ -164,7 +164,13 @@ export async function replay(scenario: Scenario, options: ReplayOptions = {}): P
 }
 
 /** Packets and timed lines, until there are no more, and the time after. */
-async function drive(run: Run, packets: Packets, captures: readonly Capture[], start: number): Promise<void> {
+async function drive(
+  run: Run,
+  packets: Packets,
+  captures: readonly Capture[],
+  start: number,
+  outputs: Outputs | null,
+): Promise<void> {
   const { sw, scenario, options } = run
   const schedule = new Schedule(scenario.steps, start)
   const began = performance.now()
@@ -181,7 +187,7 @@ async function drive(run: Run, packets: Packets, captures: readonly Capture[], s
       run.input.inputBatch(packets.port, packets.address, packets.length, packets.time, n)
       received += n
       run.traffic.inPackets[packets.port] += n
-      for (let i = 0; i < n; i++) run.traffic.inBytes[packets.port] += packets.length[i]
+      run.traffic.inBytes[packets.port] += packets.bytes
       run.now = packets.time[n - 1]
       sw.advance(run.now)
       run.events?.drain()
@@ -189,6 +195,8 @@ async function drive(run: Run, packets: Packets, captures: readonly Capture[], s
         captures.reduce((sum, c) => sum + c.position, 0),
         received,
       )
+      const behind = outputs?.behind
+      if (behind) await behind
     } else if (options.pace && wall < lines && (packets.more || lines < Number.POSITIVE_INFINITY)) {
       run.now = Math.max(run.now, wall)
       sw.advance(run.now)
