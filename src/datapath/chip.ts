@@ -57,6 +57,7 @@ interface Exports {
   dissect(pkt: number, groups: number): number
   receive(pkt: number, dev: number): void
   receiveBurst(list: number, n: number): number
+  scan(s: number): number
   takeBurst(list: number, address: number, length: number, time: number, n: number, dev: number): number
   record(records: number, unit: number): number
   pump(
@@ -200,6 +201,11 @@ export class Datapath {
    */
   receiveBurst(list: number, n: number): number {
     return this.chip.receiveBurst(list, n)
+  }
+
+  /** Describes the frames of a capture (memory/layout/record.ts SCAN_*). Returns how many. */
+  scan(s: number): number {
+    return this.chip.scan(s)
   }
 
   /**

@@ -12,6 +12,7 @@ import { openWithPcapParser } from '../port/capture/pcap_parser.ts'
 import { createSwitch, type Switch } from '../switch/switch.ts'
 import { LanguageError } from '../tc/language_error.ts'
 import { batchLength, type ControlWorkers, openControlWorkers } from './batch.ts'
+import { ChipScanner } from './chip_scanner.ts'
 import { type Events, openEvents } from './events.ts'
 import { check, execute } from './execute.ts'
 import { allFilters } from './filters.ts'
@@ -104,7 +105,10 @@ export async function replay(scenario: Scenario, options: ReplayOptions = {}): P
     const sources = scenario.captures.map(({ port, path }) => {
       const window = reserve(sw.arena, WINDOW)
       const open = options.pcapBackend === 'pcap-parser' ? openWithPcapParser : openCapture
-      const capture = open(path, { window: sw.arena.u8.subarray(window, window + WINDOW) })
+      const capture = open(path, {
+        window: sw.arena.u8.subarray(window, window + WINDOW),
+        scanner: new ChipScanner(sw.datapath, window),
+      })
       captures.push(capture)
       return { port, capture, window }
     })

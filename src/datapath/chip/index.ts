@@ -19,7 +19,7 @@ import { clearMeta, clone, loadFrame } from './packet.ts'
 import { packetReceive as ringReceive, packetStep as ringStep, packetVectors as vectors, putTag as tag } from './packet_ring.ts'
 import { complete } from './partial_checksum.ts'
 import { pumpedOther, pumpedOut, pumpFrames } from './pump.ts'
-import { recordOutputs, takeFrames } from './record.ts'
+import { recordOutputs, scanRecords, takeFrames } from './record.ts'
 import { pushHeader, seedId } from './push_header.ts'
 import { alloc as take, attach, begin, drop as end, release as give, scratch, worker } from './state.ts'
 import { xdpFill as fillRing, xdpReap as reapRing, xdpReceive as xskReceive, xdpSend as xskSend } from './xdp_ring.ts'
@@ -76,6 +76,11 @@ export function receive(pkt: usize, dev: usize): void {
 export function receiveBurst(list: usize, n: i32): i32 {
   begin(0)
   return receiveAll(list, n)
+}
+
+/** Describes the frames of a capture that lies in the arena. Returns how many. */
+export function scan(s: usize): u32 {
+  return scanRecords(s)
 }
 
 /** Puts n frames of the arena into slots: rows of addresses, lengths, times. Returns how many stand in the list. */

@@ -1,10 +1,30 @@
-// Frames in and out in bulk, for a driver whose frames lie in the arena already (replay): a burst of them into slots, and
-// what ports send into the buffers of captures (memory/layout/record.ts), without a call for each packet.
+// Frames in and out in bulk, for a driver whose frames lie in the arena already (replay): the records of a capture, a burst
+// of frames into slots, and what ports send into the buffers of captures (memory/layout/record.ts), without a call for
+// each packet.
 
 import { DROP_NO_SLOT, DROP_RX_TOO_LONG } from '../../memory/layout/drop.ts'
 import { NETDEV_PORT } from '../../memory/layout/netdev.ts'
 import { PKT_DATA, PKT_DEV, PKT_FRAME, PKT_LEN, PKT_TIME } from '../../memory/layout/packet.ts'
-import { RECORD_BYTES, RECORD_END, RECORD_LIMIT, RECORD_PACKETS, RECORD_SIZE } from '../../memory/layout/record.ts'
+import {
+  RECORD_BYTES,
+  RECORD_END,
+  RECORD_LIMIT,
+  RECORD_PACKETS,
+  RECORD_SIZE,
+  SCAN_AT,
+  SCAN_CUT,
+  SCAN_END,
+  SCAN_EPOCH,
+  SCAN_FCS,
+  SCAN_LENGTH,
+  SCAN_LONGEST,
+  SCAN_OFFSET,
+  SCAN_ROWS,
+  SCAN_SWAPPED,
+  SCAN_TIME,
+  SCAN_UNIT,
+  SCAN_WINDOW,
+} from '../../memory/layout/record.ts'
 import { SUPER_PACKET_SIZE } from '../../memory/layout/super.ts'
 import { EMIT_DEV, EMIT_KIND, EMIT_OUTPUT, EMIT_SIZE, WORKER_EMIT, WORKER_EMIT_COUNT } from '../../memory/layout/worker.ts'
 import { clearMeta, copyWords } from './packet.ts'
@@ -13,6 +33,44 @@ import { alloc, countReason, drop, release, worker } from './state.ts'
 /** seconds u32 | fraction u32 | captured length u32 | original length u32 */
 const HEADER: usize = 16
 const SECOND: u64 = 1000000000
+
+/** A word of a file of either byte order. */
+// @ts-ignore: decorator
+@inline
+function word(at: usize, swapped: bool): u32 {
+  const w = load<u32>(at)
+  return swapped ? bswap<u32>(w) : w
+}
+
+/** Describes the frames whose records lie whole in what has been read, SCAN_ROWS at most. Returns how many. */
+export function scanRecords(s: usize): u32 {
+  const end = load<usize>(s, SCAN_END)
+  const unit = load<u32>(s, SCAN_UNIT)
+  const swapped = load<u32>(s, SCAN_SWAPPED) != 0
+  const fcs = load<u32>(s, SCAN_FCS)
+  const epoch = load<u32>(s, SCAN_EPOCH)
+  const longest = load<u32>(s, SCAN_LONGEST)
+  const window = load<usize>(s, SCAN_WINDOW)
+  let at = load<usize>(s, SCAN_AT)
+  let cut: u32 = 0
+  let n: u32 = 0
+  while (n < <u32>SCAN_ROWS && end - at >= HEADER) {
+    const held = word(at + 8, swapped)
+    if (held > longest || end - at - HEADER < <usize>held) break
+    const original = word(at + 12, swapped)
+    const seconds = <i64>word(at, swapped) - <i64>epoch
+    const length = fcs == 0 ? held : min(held, max(original, fcs) - fcs)
+    store<u32>(s + (<usize>n << 2), at + HEADER - window, SCAN_OFFSET)
+    store<u32>(s + (<usize>n << 2), length, SCAN_LENGTH)
+    store<f64>(s + (<usize>n << 3), <f64>seconds * 1e9 + <f64>word(at + 4, swapped) * <f64>unit, SCAN_TIME)
+    cut += u32(held < original)
+    at += HEADER + held
+    n++
+  }
+  store<u32>(s, cut, SCAN_CUT)
+  store<usize>(s, at, SCAN_AT)
+  return n
+}
 
 /**
  * Puts n frames into slots and the slots into `list`: rows of addresses (u32), lengths (u32), arrival times (f64,

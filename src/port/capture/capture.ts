@@ -11,6 +11,7 @@
 import { closeSync } from 'node:fs'
 import { openPcap } from './pcap_reader.ts'
 import { openPcapng } from './pcapng_reader.ts'
+import type { Scanner } from './scanner.ts'
 import { fill, openWindow, type Window } from './window.ts'
 
 /** Where a file is broken: the offset of the first byte that cannot be used, and why, as a sentence. */
@@ -48,6 +49,8 @@ export interface Capture {
 export interface CaptureOptions {
   /** Memory to read into; 1 MiB of its own without. At least MIN_WINDOW bytes. */
   readonly window?: Uint8Array
+  /** Finds the records of a classic capture in it; this thread does without. */
+  readonly scanner?: Scanner
 }
 
 /** Bad input: the file is no capture, or not one that a switch can take. */
@@ -104,10 +107,10 @@ export function checkLinkType(path: string, type: number): void {
 export function openCapture(path: string, options: CaptureOptions = {}): Capture {
   const w = openWindow(path, options.window ?? new Uint8Array(WINDOW))
   try {
-    if (fill(w, 4) < 4) return openPcap(w)
+    if (fill(w, 4) < 4) return openPcap(w, options.scanner)
     const magic = w.d.getUint32(w.start, false)
     if (magic === 0x0a0d0d0a) return openPcapng(w)
-    if (isClassic(w)) return openPcap(w)
+    if (isClassic(w)) return openPcap(w, options.scanner)
     throw new CaptureError(`${path}: ${notACapture(magic)}`)
   } catch (e) {
     closeSync(w.fd)

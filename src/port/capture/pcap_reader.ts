@@ -3,31 +3,33 @@
 // What cannot be: a captured length beyond MAX_CAPLEN, or a file that ends inside a record. Both are damage
 // at the offset of the record. A frame check sequence that the file header announces is taken off.
 import { closeSync } from 'node:fs'
-import { BATCH, type Capture, CaptureError, checkLinkType, type Damage, MAX_CAPLEN, makeFrames } from './capture.ts'
+import { type Capture, CaptureError, checkLinkType, type Damage, type Frames, MAX_CAPLEN } from './capture.ts'
 import * as Pcap from './pcap_format.ts'
+import { PlainScanner, type RecordFormat, type Scanner } from './scanner.ts'
 import { fill, type Window } from './window.ts'
 
 class PcapReader implements Capture {
   readonly format = 'pcap'
   readonly path: string
-  readonly frames = makeFrames()
   readonly nanoseconds: boolean
   epoch = 0
   damage: Damage | null = null
   count = 0
   cut = 0
   readonly #w: Window
-  readonly #le: boolean
-  readonly #unit: number
-  readonly #fcs: number
+  readonly #format: RecordFormat
+  readonly #scanner: Scanner
 
-  constructor(w: Window, le: boolean, nanoseconds: boolean, fcs: number) {
+  constructor(w: Window, format: RecordFormat, scanner: Scanner) {
     this.#w = w
     this.path = w.path
-    this.#le = le
-    this.nanoseconds = nanoseconds
-    this.#unit = nanoseconds ? 1 : 1000
-    this.#fcs = fcs
+    this.nanoseconds = format.unit === 1
+    this.#format = format
+    this.#scanner = scanner
+  }
+
+  get frames(): Frames {
+    return this.#scanner.frames
   }
 
   get position(): number {
@@ -35,45 +37,44 @@ class PcapReader implements Capture {
   }
 
   next(): number {
+    while (this.damage === null) {
+      const n = this.#scan()
+      if (n > 0) return n
+      // The next frame is not whole in the window.
+      if (!this.#more()) break
+    }
+    return 0
+  }
+
+  #scan(): number {
     const w = this.#w
-    const d = w.d
-    const le = this.#le
-    const { offset, length, time } = this.frames
-    let n = 0
-    while (n < BATCH && this.damage === null) {
-      let there = w.end - w.start
-      let want = Pcap.RECORD_LEN
-      if (there >= want) {
-        const caplen = d.getUint32(w.start + Pcap.RECORD_CAPLEN, le)
-        want += caplen
-        if (caplen <= MAX_CAPLEN && there >= want) {
-          const o = w.start
-          const origlen = d.getUint32(o + Pcap.RECORD_ORIGLEN, le)
-          const seconds = d.getUint32(o + Pcap.RECORD_SECONDS, le)
-          if (this.count === 0) this.epoch = seconds
-          offset[n] = o + Pcap.RECORD_LEN
-          length[n] = this.#fcs === 0 ? caplen : Math.max(0, Math.min(caplen, origlen - this.#fcs))
-          time[n] = (seconds - this.epoch) * 1e9 + d.getUint32(o + Pcap.RECORD_FRACTION, le) * this.#unit
-          if (caplen < origlen) this.cut++
-          this.count++
-          n++
-          w.start = o + want
-          w.at += want
-          continue
-        }
-      }
-      // A frame that is not whole in the window: the ones before it first, then more of the file.
-      if (n > 0) break
+    if (this.count === 0 && w.end - w.start >= Pcap.RECORD_LEN)
+      this.epoch = w.d.getUint32(w.start + Pcap.RECORD_SECONDS, this.#format.le)
+    const n = this.#scanner.scan(w.start, w.end, this.#format, this.epoch)
+    const { end } = this.#scanner
+    this.cut += this.#scanner.cut
+    this.count += n
+    w.at += end - w.start
+    w.start = end
+    return n
+  }
+
+  /** Makes the next record whole in the window. False: there is none, or it is damaged. */
+  #more(): boolean {
+    const w = this.#w
+    let want = Pcap.RECORD_LEN
+    let there = fill(w, want)
+    if (there >= want) {
+      want += w.d.getUint32(w.start + Pcap.RECORD_CAPLEN, this.#format.le)
       if (want > Pcap.RECORD_LEN + MAX_CAPLEN) {
         this.#broken(`says that it has ${want - Pcap.RECORD_LEN} bytes; no frame is longer than ${MAX_CAPLEN}`)
-        break
+        return false
       }
       there = fill(w, want)
-      if (there >= want) continue
-      if (there > 0) this.#broken(`is cut short: ${there} of ${want} bytes are there`, want)
-      break
+      if (there >= want) return true
     }
-    return n
+    if (there > 0) this.#broken(`is cut short: ${there} of ${want} bytes are there`, want)
+    return false
   }
 
   #broken(how: string, want = 0): void {
@@ -87,10 +88,10 @@ class PcapReader implements Capture {
 }
 
 /** Opens the classic capture in the window; `fill(w, 4)` was called. A file that ends in its header is damaged. */
-export function openPcap(w: Window): Capture {
+export function openPcap(w: Window, scanner: Scanner = new PlainScanner(w.d)): Capture {
   const there = fill(w, Pcap.FILE_LEN)
   if (there < Pcap.FILE_LEN) {
-    const c = new PcapReader(w, true, false, 0)
+    const c = new PcapReader(w, { le: true, unit: 1000, fcs: 0 }, scanner)
     c.damage = {
       offset: there,
       what:
@@ -110,5 +111,6 @@ export function openPcap(w: Window): Capture {
   checkLinkType(w.path, link & Pcap.LINKTYPE_MASK)
   w.start += Pcap.FILE_LEN
   w.at += Pcap.FILE_LEN
-  return new PcapReader(w, le, magic === Pcap.MAGIC_NANO, link & Pcap.LINKTYPE_FCS ? (link >>> 28) * 2 : 0)
+  const unit = magic === Pcap.MAGIC_NANO ? 1 : 1000
+  return new PcapReader(w, { le, unit, fcs: link & Pcap.LINKTYPE_FCS ? (link >>> 28) * 2 : 0 }, scanner)
 }
