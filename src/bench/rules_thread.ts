@@ -12,12 +12,12 @@ import { reclaim } from '../memory/pool.ts'
 import { driveWorker } from '../memory/thread_record.ts'
 import { leave } from '../memory/threads.ts'
 import { netdevByIndex, netdevByName, netdevIfindex, netdevName } from '../net/netdev.ts'
-import { execute, type Kernel } from '../replay/execute.ts'
+import { type Kernel, perform } from '../replay/execute.ts'
 import { ask, type Control, openControl } from '../switch/control.ts'
 import { add, load, wait } from '../sync/atomic.ts'
 import { onParentMessage, postParent, threadData } from '../sync/thread.ts'
 import { type Devices, parseCommand } from '../tc/command.ts'
-import { splitScript } from '../tc/line.ts'
+import { CommandText } from '../tc/command_text.ts'
 import { viewOf } from '../wire/netlink.ts'
 import { tcmHandle } from '../wire/tcm.ts'
 import { cpuTime } from './cpu_time.ts'
@@ -56,9 +56,6 @@ export interface Done {
   readonly error?: string
 }
 
-/** Lines are taken out of the text in pieces of this size. */
-const PIECE = 1 << 16
-
 export const clock = (): number => Math.floor(performance.timeOrigin + performance.now())
 
 export const devicesOf = (a: Arena): Devices => ({
@@ -74,16 +71,11 @@ export const devicesOf = (a: Arena): Devices => ({
 
 /** Executes all lines; returns how many. Throws what a line is refused for. */
 function runText(kernel: Kernel, text: SharedArrayBuffer): number {
-  const bytes = Buffer.from(text)
+  const commands = new CommandText(new Uint8Array(text), kernel.devices)
   let n = 0
-  for (let at = 0; at < bytes.length; ) {
-    const far = at + PIECE
-    const end = far >= bytes.length ? bytes.length : bytes.indexOf(0x0a, far) + 1 || bytes.length
-    for (const line of splitScript(bytes.toString('latin1', at, end))) {
-      execute(kernel, line.words)
-      n++
-    }
-    at = end
+  for (let c = commands.next(); c !== undefined; c = commands.next()) {
+    perform(kernel, c)
+    n++
   }
   return n
 }
