@@ -188,4 +188,59 @@ describe('the mask index', { timeout: 120_000 }, () => {
     for (let i = 0; i < 10; i++) send(frame(), [])
     expect(steep()).toBe(before + 10)
   })
+
+  let packets = 0
+  /** A packet whose source address, which a rule asks for, is new: the cache does not know it. */
+  function near(): Uint8Array {
+    const f = Uint8Array.from(
+      '02000000000102090909090908004500002e000000004011000000000a00000001010a0100010101020304'.match(/../g) ?? [],
+      (hex) => Number.parseInt(hex, 16),
+    )
+    new DataView(f.buffer).setUint16(28, ++packets)
+    return Uint8Array.from({ length: 60 }, (_, i) => f[i] ?? 0)
+  }
+
+  /** Masks under which such packets have each field of some rule, and all of them of none but the last. */
+  function addNearMisses(masks: number, fieldsOfEach: number): Rule[] {
+    const rules: Rule[] = []
+    const source = Hand.handMask(a, Hand.handPrio(a, chain, 1, IP), [[K.KEY_IPV4_SRC, -1]], 4)
+    Hand.handFlow(a, source, [1], Hand.op(P.OP_END, T.TC_ACT_OK))
+    const key = keyOf(near())
+    for (let i = 0; i < masks; i++) {
+      const pairs: Pair[] = [
+        [K.KEY_IPV4_DST, -1],
+        [K.KEY_PORT_SRC, -1],
+      ]
+      for (let f = 0; f < fieldsOfEach; f++) pairs.push([K.KEY_IPV6_SRC + 4 * f, i * fieldsOfEach + f + 1])
+      const mask = Hand.handMask(a, Hand.handPrio(a, chain, i + 1, IP), pairs, 8)
+      const right = pairs.map(([offset, bits]) => key[offset >> 2] & bits)
+      const nearly = [
+        [right[0], right[1] ^ 1, ...right.slice(2)],
+        [right[0] ^ 1, ...right.slice(1)],
+      ]
+      for (const words of i === masks - 1 ? [...nearly, right] : nearly) {
+        const counter = counterAlloc(a)
+        Hand.handFlow(a, mask, words, [...Hand.op(P.OP_COUNT, counter), ...Hand.op(P.OP_END, T.TC_ACT_SHOT)])
+        rules.push({ mask: i, proto: IP, pairs, words, counter })
+      }
+    }
+    return rules
+  }
+
+  it('sifts masks whose rules know each field of the packet and never all of them', () => {
+    const rules = addNearMisses(511, 1)
+    const steep = () => a.m[(dp.struct + W.WORKER_STEEP) >> 2]
+    const last = rules[rules.length - 1].counter
+    for (let i = 0; i < 400; i++) expect(send(near(), rules)).toBe(last)
+    const before = steep()
+    expect(before).toBeGreaterThan(0)
+    for (let i = 0; i < 100; i++) expect(send(near(), rules)).toBe(last)
+    expect(steep()).toBe(before)
+  })
+
+  it('probes them when they have more fields than there is room for', () => {
+    const rules = addNearMisses(511, 9)
+    const last = rules[rules.length - 1].counter
+    for (let i = 0; i < 600; i++) expect(send(near(), rules)).toBe(last)
+  })
 })

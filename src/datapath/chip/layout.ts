@@ -23,14 +23,26 @@ export const SCRATCH_CONNECTIONS: usize = SCRATCH_PUMP + 128
 export const SCRATCH_TUPLES: usize = SCRATCH_CONNECTIONS + 17 * 256
 /** Where a walk through the tables of u32 came from (u32.ts): eight levels of node and offset. */
 export const SCRATCH_U32: usize = SCRATCH_TUPLES + 4 * 64
-/** Mask indexes (mask_index.ts), by the mask that a lookup starts with; each with the tables of its fields behind it. */
+/** Mask indexes (mask_index.ts), by the mask that a lookup starts with. */
 export const SCRATCH_INDEXES: usize = SCRATCH_U32 + 64
 export const INDEXES: usize = 4
-export const INDEX_TABLES: usize = 4096
+/** Of an index: the terms of its sums, where they are by hash, the two of each mask, and the masks' bits (mask_sift.ts). */
+export const TERMS_MAX: u32 = 4096
+export const INDEX_TERMS: usize = 4096
+export const INDEX_PLACES: usize = INDEX_TERMS + 4096 * 16
+export const INDEX_MASK_TERMS: usize = INDEX_PLACES + 2 * 4096 * 2
+export const INDEX_BITS: usize = INDEX_MASK_TERMS + 512 * 8
+export const INDEX_BITS_SIZE: usize = 1 << 18
+/** The tables of its fields. */
+export const INDEX_TABLES: usize = INDEX_BITS + INDEX_BITS_SIZE
 export const INDEX_TABLES_SIZE: usize = 1 << 19
 export const INDEX_SIZE: usize = INDEX_TABLES + INDEX_TABLES_SIZE
+/** Values of the terms of a key. */
+export const SCRATCH_TERMS: usize = SCRATCH_INDEXES + INDEXES * INDEX_SIZE
+/** The masks that may have a flow for a key: 512 bits. */
+export const SCRATCH_SETS: usize = SCRATCH_TERMS + 4096 * 8
 /** Outer headers that were seen (outer.ts). */
-export const SCRATCH_OUTERS: usize = SCRATCH_INDEXES + INDEXES * INDEX_SIZE
+export const SCRATCH_OUTERS: usize = SCRATCH_SETS + 64
 export const OUTERS: usize = 64
 export const OUTER_SIZE: usize = 128
 export const SCRATCH_SIZE: usize = SCRATCH_OUTERS + OUTERS * OUTER_SIZE

@@ -1,12 +1,13 @@
 // The mask index: which masks of a lookup can have a flow for a key at all?
 //
 // A search that tries mask after mask costs as much as there are masks. Masks are made of few *fields*: a field is a word
-// of the key and the bits of it that a mask looks at, and many masks share it. For each field a small table says, by the
-// hash of the field's value, which masks have a flow with such a value (masks that do not look at the field always do),
-// one bit each. The sets of all fields together, one AND a field, leave the few masks that are worth a probe, in the
-// order in which the search would have come to them. Values that share a hash share a set: a set may have a mask too many,
-// never one too few, so what is found is what the whole search would find ("tuple pruning": Srinivasan, Suri, Varghese,
-// SIGCOMM 1999).
+// of the key and the bits of it that a mask looks at, and many masks share it. For those that most masks share a small
+// table says, by the hash of the field's value, which masks have a flow with such a value (masks that do not look at the
+// field always do), one bit each. The sets of these fields together, one AND a field, leave the masks that are worth a
+// look, in the order in which the search would have come to them. Values that share a hash share a set: a set may have a
+// mask too many, never one too few, so what is found is what the whole search would find ("tuple pruning": Srinivasan,
+// Suri, Varghese, SIGCOMM 1999). When many masks are left, because their rules know each field of the packet and never
+// all of them together, a hash of the whole masked key goes over those (mask_sift.ts).
 //
 // Its life: searches without an index count the masks that they visit. When these visits have cost as much as making an
 // index will, it is made, a piece with each search, and used when it is whole; so an index never costs more than was
@@ -31,8 +32,32 @@ import {
 } from '../../memory/layout/flow.ts'
 import { KEY_SIZE } from '../../memory/layout/flow_key.ts'
 import { BE_ALL } from './frame.ts'
-import { INDEX_SIZE, INDEX_TABLES, INDEX_TABLES_SIZE, INDEXES, SCRATCH_INDEXES } from './layout.ts'
+import {
+  INDEX_SIZE,
+  INDEX_TABLES,
+  INDEX_TABLES_SIZE,
+  INDEXES,
+  SCRATCH_INDEXES,
+  SCRATCH_SETS,
+  TERMS_MAX,
+} from './layout.ts'
 import { findFlow } from './mask_find.ts'
+import {
+  addSum,
+  addSumOfFlow,
+  bitsFor,
+  bitsOf,
+  clearBits,
+  clearTerms,
+  countOf,
+  countTerm,
+  numberFields,
+  offsetOf,
+  partOf,
+  sift,
+  termOf,
+  workOut,
+} from './mask_sift.ts'
 import { generation, scratch } from './state.ts'
 import { isU32 } from './u32.ts'
 
@@ -43,13 +68,17 @@ const STATE_READY: u32 = 2
 const MASKS_MAX: u32 = 512
 /** Fewer masks are tried one by one. */
 const MASKS_MIN: u32 = 4
-const FIELDS_MAX: u32 = 64
+/** Fields that have tables, and how few of the masks, one in so many, may look at one. */
+const FIELDS_MAX: u32 = 16
+const FIELDS_SHARE: u32 = 16
 const WORDS_MAX: u32 = 128
 /** Sets of a field: 2^4 … 2^13. */
 const SETS_MIN: u32 = 4
 const SETS_MAX: u32 = 13
-/** More flows than this for each set say nothing. */
-const CROWD: u32 = 4
+/** Bytes of the tables that are cleared for the price of a visit. */
+const CLEARED: u32 = 256
+/** So many terms cost what a probe does. */
+const TERMS_OF_PROBE: u32 = 16
 /** Visits before anything is thought about, and cells that a search reads for an index in the making. */
 const PRICE_MIN: u32 = 1024
 const PIECE: u32 = 64
@@ -72,12 +101,19 @@ const IX_AT_TABLE: usize = 44
 const IX_AT_CELL: usize = 48
 /** The first mask behind those that the index knows, 0 when it knows all: these are tried one by one. */
 const IX_REST: usize = 52
+/** Terms in all, those of them that are fields, and log2 of a mask's bits (mask_sift.ts). */
+const IX_TERMS: usize = 56
+const IX_TERM_FIELDS: usize = 60
+const IX_LOG: usize = 64
+/** So many masks may be left for a key before they are sifted. */
+const IX_TRY: usize = 68
 /** Masks by their bit: addresses. */
-const IX_MASK_LIST: usize = 64
-/** Fields: offset in the key, bits. */
+const IX_MASK_LIST: usize = 128
+/** Fields with tables: offset in the key, bits. */
 const IX_FIELD_LIST: usize = IX_MASK_LIST + 4 * <usize>MASKS_MAX
-/** Fields of the mask that is being read, -1 for a word that is none. */
-const IX_AT_FIELDS: usize = IX_FIELD_LIST + 8 * <usize>FIELDS_MAX
+/** Of the mask that is being read: its words' terms, and their tables, -1 for a word that has none. */
+const IX_AT_TERMS: usize = IX_FIELD_LIST + 8 * <usize>FIELDS_MAX
+const IX_AT_FIELDS: usize = IX_AT_TERMS + 4 * <usize>WORDS_MAX
 
 /** The index for lookups that start with this mask, in whatever state. */
 // @ts-ignore: decorator
@@ -142,6 +178,10 @@ function searchNarrow(index: usize, key: usize, proto: u32): usize {
     const value = load<u32>(key + load<u32>(field, IX_FIELD_LIST)) & load<u32>(field, IX_FIELD_LIST + 4)
     masks &= load<u64>(sets + (setOf(value, shift) << 3))
   }
+  if (<u32>popcnt(masks) > load<u32>(index, IX_TRY)) {
+    workOut(index, key, load<u32>(index, IX_TERM_FIELDS), load<u32>(index, IX_TERMS))
+    masks = sift(index, masks, 0, load<u32>(index, IX_LOG))
+  }
   return probe(index, masks, 0, key, proto)
 }
 
@@ -162,14 +202,23 @@ function searchWide(index: usize, key: usize, proto: u32): usize {
     m2 = v128.and(m2, v128.load(set, 32))
     m3 = v128.and(m3, v128.load(set, 48))
   }
-  let flow = probe(index, i64x2.extract_lane(m0, 0), 0, key, proto)
-  if (flow == 0) flow = probe(index, i64x2.extract_lane(m0, 1), 64, key, proto)
-  if (flow == 0) flow = probe(index, i64x2.extract_lane(m1, 0), 128, key, proto)
-  if (flow == 0) flow = probe(index, i64x2.extract_lane(m1, 1), 192, key, proto)
-  if (flow == 0) flow = probe(index, i64x2.extract_lane(m2, 0), 256, key, proto)
-  if (flow == 0) flow = probe(index, i64x2.extract_lane(m2, 1), 320, key, proto)
-  if (flow == 0) flow = probe(index, i64x2.extract_lane(m3, 0), 384, key, proto)
-  if (flow == 0) flow = probe(index, i64x2.extract_lane(m3, 1), 448, key, proto)
+  const sets8 = scratch + SCRATCH_SETS
+  v128.store(sets8, m0)
+  v128.store(sets8, m1, 16)
+  v128.store(sets8, m2, 32)
+  v128.store(sets8, m3, 48)
+  let candidates: u64 = 0
+  for (let i: usize = 0; i < 64; i += 8) candidates += popcnt(load<u64>(sets8 + i))
+  const sifted = <u32>candidates > load<u32>(index, IX_TRY)
+  if (sifted) workOut(index, key, load<u32>(index, IX_TERM_FIELDS), load<u32>(index, IX_TERMS))
+  const log = load<u32>(index, IX_LOG)
+  let flow: usize = 0
+  for (let i: u32 = 0; i < 8 && flow == 0; i++) {
+    let masks = load<u64>(sets8 + (<usize>i << 3))
+    if (masks == 0) continue
+    if (sifted) masks = sift(index, masks, i << 6, log)
+    flow = probe(index, masks, i << 6, key, proto)
+  }
   return flow
 }
 
@@ -211,7 +260,6 @@ export function visited(index: usize, masks: u32, bits: usize): void {
 function begin(index: usize, visits: u32, bits: usize): void {
   let masks: u32 = 0
   let flows: u32 = 0
-  let fields: u32 = 0
   let words: u32 = 0
   let rest: usize = 0
   for (let mask = load<usize>(index); mask != 0; mask = load<usize>(mask, MASK_NEXT)) {
@@ -225,35 +273,92 @@ function begin(index: usize, visits: u32, bits: usize): void {
       continue
     }
     store<usize>(index + (masks << 2), mask, IX_MASK_LIST)
-    fields = addFields(index, mask, n, fields)
     words += n
     flows += load<u32>(mask, MASK_NFLOWS)
     masks++
   }
-  const wide = masks > 64
-  const room = <u32>INDEX_TABLES_SIZE / (wide ? 64 : 8) / max<u32>(fields, 1)
-  let log = SETS_MIN
-  while (log < SETS_MAX && (<u32>1 << log) < flows && (<u32>2 << log) <= room) log++
-  const bytes = fields << (log + (wide ? 6 : 3))
-  if (masks < MASKS_MIN || bytes > <u32>INDEX_TABLES_SIZE || flows >> log > CROWD * masks) {
+  if (masks < MASKS_MIN) {
     forget(index, 0x7fffffff)
     return
   }
   // A flow is read for each of its words, a visit reads a mask: about the same. Clearing is cheap.
-  const price = flows * (words / masks + 1) + (bytes >>> 8) + (words << 3)
+  const wide = masks > 64
+  const price = flows * (words / masks + 1) + (words << 4) + (wide ? <u32>INDEX_TABLES_SIZE : <u32>INDEX_TABLES_SIZE / 8) / CLEARED
   if (visits < price) {
     store<u32>(index, price, IX_PRICE)
     return
   }
+  const fields = chooseFields(index, masks)
+  const room = <u32>INDEX_TABLES_SIZE / (wide ? 64 : 8) / max<u32>(fields, 1)
+  let log = SETS_MIN
+  while (log < SETS_MAX && (<u32>1 << log) < flows && (<u32>2 << log) <= room) log++
   store<usize>(index, rest, IX_REST)
   store<u32>(index, masks, IX_MASKS)
   store<u32>(index, wide ? 8 : 1, IX_WORDS)
   store<u32>(index, fields, IX_FIELDS)
   store<u32>(index, 64 - log, IX_SHIFT)
   clear(index, masks, fields, <u32>1 << log, wide ? 64 : 8)
+  makeSums(index, masks, flows)
   store<u32>(index, 0, IX_AT_MASK)
   store<usize>(index, 0, IX_AT_TABLE)
   store<u32>(index, STATE_MAKING, IX_STATE)
+}
+
+/** Makes terms of the masks' fields, and picks those that get tables: the commonest. Returns how many they are. */
+function chooseFields(index: usize, masks: u32): u32 {
+  clearTerms(index)
+  let terms: u32 = 0
+  for (let i: u32 = 0; i < masks && terms < TERMS_MAX; i++) {
+    const mask = load<usize>(index + (i << 2), IX_MASK_LIST)
+    for (let pair = mask, end = mask + (load<u32>(mask, MASK_WORDS) << 3); pair < end; pair += 8) {
+      const t = termOf(index, load<u32>(pair, MASK_PAIRS), load<u32>(pair, MASK_PAIRS + 4), terms)
+      if (t == 0) {
+        terms = TERMS_MAX
+        break
+      }
+      terms = max(terms, t)
+      countTerm(index, t)
+    }
+  }
+  const known = min<u32>(terms, TERMS_MAX - 1)
+  const least = max<u32>(2, masks / FIELDS_SHARE)
+  let fields: u32 = 0
+  let most: u32 = 0xffffffff
+  // From the commonest on, those of the same count in their order.
+  while (fields < FIELDS_MAX) {
+    let next: u32 = 0
+    for (let t: u32 = 1; t <= known; t++) {
+      const n = countOf(index, t)
+      if (n < most && n > next) next = n
+    }
+    if (next < least) break
+    most = next
+    for (let t: u32 = 1; t <= known && fields < FIELDS_MAX; t++) {
+      if (countOf(index, t) != most) continue
+      store<u32>(index + (fields << 3), offsetOf(index, t), IX_FIELD_LIST)
+      store<u32>(index + (fields << 3), bitsOf(index, t), IX_FIELD_LIST + 4)
+      fields++
+    }
+  }
+  store<u32>(index, terms, IX_TERM_FIELDS)
+  return fields
+}
+
+/** The sums of the masks, on top of their fields. When there is no room for them, no set of masks is sifted. */
+function makeSums(index: usize, masks: u32, flows: u32): void {
+  const fields = load<u32>(index, IX_TERM_FIELDS)
+  const log = bitsFor(masks, flows)
+  let terms = log == 0 || fields >= TERMS_MAX ? 0 : fields
+  for (let i: u32 = 0; i < masks && terms != 0; i++) {
+    terms = addSum(index, i, load<usize>(index + (i << 2), IX_MASK_LIST), terms)
+  }
+  store<u32>(index, terms, IX_TERMS)
+  store<u32>(index, terms == 0 ? 0 : log, IX_LOG)
+  // A term costs a tenth of a probe, or so.
+  store<u32>(index, terms == 0 ? MASKS_MAX : 2 + terms / TERMS_OF_PROBE, IX_TRY)
+  if (terms == 0) return
+  numberFields(index, fields)
+  clearBits(index, masks, log)
 }
 
 /** Are the mask's bits among those that the plan knows? Else control is at work, and its generation is to come. */
@@ -272,19 +377,6 @@ function fieldOf(index: usize, fields: u32, offset: u32, bits: u32): i32 {
     if (load<u32>(field, IX_FIELD_LIST) == offset && load<u32>(field, IX_FIELD_LIST + 4) == bits) return i
   }
   return -1
-}
-
-/** Fields of the mask that are new; when there are too many, those that came first will do. */
-function addFields(index: usize, mask: usize, words: u32, fields: u32): u32 {
-  for (let pair = mask, end = mask + (words << 3); pair < end && fields < FIELDS_MAX; pair += 8) {
-    const offset = load<u32>(pair, MASK_PAIRS)
-    const bits = load<u32>(pair, MASK_PAIRS + 4)
-    if (fieldOf(index, fields, offset, bits) >= 0) continue
-    store<u32>(index + (fields << 3), offset, IX_FIELD_LIST)
-    store<u32>(index + (fields << 3), bits, IX_FIELD_LIST + 4)
-    fields++
-  }
-  return fields
 }
 
 /** Every set begins with the masks that do not look at its field. */
@@ -351,20 +443,26 @@ function readFields(index: usize, mask: usize): void {
   const words = load<u32>(mask, MASK_WORDS)
   for (let i: u32 = 0; i < words; i++) {
     const pair = mask + (i << 3)
-    const field = fieldOf(index, load<u32>(index, IX_FIELDS), load<u32>(pair, MASK_PAIRS), load<u32>(pair, MASK_PAIRS + 4))
-    store<i32>(index + (i << 2), field, IX_AT_FIELDS)
+    const offset = load<u32>(pair, MASK_PAIRS)
+    const bits = load<u32>(pair, MASK_PAIRS + 4)
+    store<i32>(index + (i << 2), fieldOf(index, load<u32>(index, IX_FIELDS), offset, bits), IX_AT_FIELDS)
+    if (load<u32>(index, IX_TERMS) != 0) store<u32>(index + (i << 2), termOf(index, offset, bits, 0), IX_AT_TERMS)
   }
 }
 
-/** Mask i has a flow: its bit into the sets of its values. */
+/** Mask i has a flow: the mask's bit into the sets of its values, and the bit of its sum into the mask's. */
 function addFlow(index: usize, i: u32, words: u32, flow: usize): void {
   const shift = <u64>load<u32>(index, IX_SHIFT)
   const size = <usize>load<u32>(index, IX_WORDS) << 3
   const key = load<usize>(flow, FLOW_KEY_PTR)
+  const log = load<u32>(index, IX_LOG)
+  let sum: u64 = 0
   for (let w: u32 = 0; w < words; w++) {
+    if (log != 0) sum += partOf(index, load<u32>(index + (w << 2), IX_AT_TERMS), load<u32>(key + (w << 2)))
     const field = load<i32>(index + (w << 2), IX_AT_FIELDS)
     if (field < 0) continue
     const table = index + INDEX_TABLES + ((<usize>field * size) << <usize>(64 - shift))
     addMask(table + setOf(load<u32>(key + (w << 2)), shift) * size, i)
   }
+  if (log != 0) addSumOfFlow(index, i, log, sum)
 }
