@@ -97,7 +97,7 @@ function makeFrom(kind: ActionKind, b: Builder): number {
   a.m[(act + ACT_BINDCNT) >> 2] = 1
   a.m[(act + ACT_INSTALLED) >> 2] = 4000
   try {
-    kind.init(c, act, b.d, 8, b.at)
+    kind.init(c, act, b.d, 8, b.at, 0)
   } catch (e) {
     free(a, act, ACT_SIZE, TAG_ACTION)
     throw e

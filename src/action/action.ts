@@ -74,8 +74,11 @@ export interface ActionKind {
   /** Prints the options in [o, end), from the kind's name to the end of the line that says ref and bind. */
   print(d: DataView, o: number, end: number, out: Printer): void
 
-  /** Fills the kind's words of `act` from the options in [o, end); throws NetlinkError and takes nothing then. */
-  init(c: ActionContext, act: number, d: DataView, o: number, end: number): void
+  /**
+   * Fills the kind's words of `act` from the options in [o, end); throws NetlinkError and takes nothing then. `old` is the
+   * instance that it is to replace, 0 when there is none: some kinds keep what the request does not say.
+   */
+  init(c: ActionContext, act: number, d: DataView, o: number, end: number, old: number): void
   /** Gives back what init took. */
   cleanup(c: ActionContext, act: number): void
   /**

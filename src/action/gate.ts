@@ -185,6 +185,15 @@ function readEntries(d: DataView, list: number): Entry[] {
   return entries
 }
 
+/** The schedule of an instance. */
+function keptEntries(m: Int32Array, act: number): Entry[] {
+  const p = m[(act + BLOCK) >> 2]
+  return Array.from({ length: m[(p + Gate.GATE_COUNT) >> 2] }, (_, i) => {
+    const w = (p + Gate.GATE_ENTRIES + i * Gate.GATE_ENTRY_SIZE) >> 2
+    return { open: m[w] !== 0, interval: m[w + 1] >>> 0, ipv: m[w + 2], maxOctets: m[w + 3] }
+  })
+}
+
 function setU64(m: Int32Array, p: number, v: number): void {
   m[p >> 2] = (v % 0x1_0000_0000) | 0
   m[(p >> 2) + 1] = Math.floor(v / 0x1_0000_0000)
@@ -274,7 +283,7 @@ export const gate: ActionKind = {
     out.text('\n')
   },
 
-  init(c, act, d, o, end) {
+  init(c, act, d, o, end, old) {
     const { m } = c.a
     checkAttrs(d, o, end, attrs, POLICY)
     const parms = attrs[TCA_GATE_PARMS]
@@ -283,11 +292,12 @@ export const gate: ActionKind = {
     const u64 = (type: number): number => (attrs[type] ? getU64(d, attrs[type]) : 0)
     const u32 = (type: number, none: number): number => (attrs[type] ? d.getInt32(attrs[type], true) : none)
     checkControl(genAction(d, parms))
-    const entries = readEntries(d, attrs[TCA_GATE_ENTRY_LIST])
+    const said = readEntries(d, attrs[TCA_GATE_ENTRY_LIST])
+    const entries = said.length === 0 && old !== 0 ? keptEntries(m, old) : said
     const round = entries.reduce((sum, e) => sum + e.interval, 0)
     const cycle = u64(TCA_GATE_CYCLE_TIME) || round
     // A schedule without entries, only with a cycle time, is one that Linux 6.1 takes and then stumbles over.
-    if (round === 0) throw new NetlinkError(EINVAL)
+    if (round === 0) throw new NetlinkError(EINVAL, 'gate: the schedule needs an entry')
     const size = blockSize(entries.length)
     const p = alloc(c.a, size, TAG_PARAMS)
     m[(p + Gate.GATE_COUNT) >> 2] = entries.length

@@ -171,20 +171,21 @@ export const mirred: ActionKind = {
     printInstance(out, d, parms, attrs[TCA_MIRRED_TM], '\t')
   },
 
-  init(c, act, d, o, end) {
+  init(c, act, d, o, end, old) {
     const { m } = c.a
     checkAttrs(d, o, end, attrs, POLICY)
     const parms = attrs[TCA_MIRRED_PARMS]
     const eaction = d.getInt32(parms + TC_GEN_LEN, true)
     const ifindex = d.getUint32(parms + TC_GEN_LEN + 4, true)
     if (!(eaction in TEXT)) throw new NetlinkError(EINVAL, 'act_mirred: Unknown mirred option', parms)
-    if (ifindex === 0) throw new NetlinkError(EINVAL, 'act_mirred: Specified device does not exist', parms)
+    // One that is replaced may keep its device.
+    if (ifindex === 0 && old === 0) throw new NetlinkError(EINVAL, 'act_mirred: Specified device does not exist', parms)
     checkControl(genAction(d, parms))
-    const dev = netdevByIndex(c.a, ifindex)
+    const dev = ifindex === 0 ? m[(old + DEV) >> 2] : netdevByIndex(c.a, ifindex)
     if (dev === 0) throw new NetlinkError(ENODEV, '', parms)
     m[(act + EACTION) >> 2] = eaction
     m[(act + DEV) >> 2] = dev
-    m[(act + IFINDEX) >> 2] = ifindex
+    m[(act + IFINDEX) >> 2] = ifindex === 0 ? m[(old + IFINDEX) >> 2] : ifindex
     setControl(c, act, genAction(d, parms))
   },
 

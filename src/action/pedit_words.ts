@@ -36,8 +36,14 @@ export interface PeditKeys {
 
 const KEYS_MAX = 128
 
-/** tc gives up; `said` is what it wrote. */
-class Bad extends Error {}
+/** tc gives up; the message is what it wrote, `at` the word that it stands on, where that is not the munge's own. */
+class Bad extends Error {
+  readonly at: number
+  constructor(message = '', at = -1) {
+    super(message)
+    this.at = at
+  }
+}
 
 type Value = 'u32' | 'ipv4' | 'ipv6' | 'mac'
 
@@ -255,7 +261,12 @@ function parseOffset(args: Args, p: PeditKeys, k: PeditKey): void {
     k.shift = number(0)
     args.next()
   }
-  parseCommand(args, p, k, { off, len: found[1] })
+  const command = args.at
+  try {
+    parseCommand(args, p, k, { off, len: found[1] })
+  } catch (e) {
+    throw e instanceof Bad && !e.message.startsWith('pack_') ? new Bad(e.message, command) : e
+  }
 }
 
 function parseLayered(args: Args, p: PeditKeys, k: PeditKey, name: string): void {
@@ -294,9 +305,10 @@ export function parseMunge(args: Args, p: PeditKeys): void {
     else parseLayered(args, p, k, first)
   } catch (e) {
     if (!(e instanceof Bad)) throw e
-    // The word that tc names: `munge`'s own, of a raw key the offset, or what follows the key when it cannot be packed.
+    // The word that tc names: `munge`'s own, of a raw key the offset or the command, or what follows the key when it cannot
+    // be packed.
     const packed = e.message.startsWith('pack_')
-    const at = raw ? (packed ? args.at : from) : from - 1
+    const at = raw ? (packed ? args.at : Math.max(e.at, from)) : from - 1
     const said = [e.message, raw ? '' : 'bad pedit parsing', `Bad pedit construct (${args.words[at] ?? '(null)'})`]
     throw args.fail(said.filter(Boolean).join('\n'), 1, args.words[at] ?? first)
   }

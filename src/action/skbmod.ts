@@ -75,12 +75,15 @@ function parseWords(args: Args): Read {
       r.etype = args.u16()
       if (r.etype < 0) throw args.invarg('ethertype is invalid')
       r.flags |= SKBMOD_F_ETYPE
+      args.say(`skbmod etype 0x${r.etype.toString(16)}`)
     } else if (args.matches('dmac')) {
       r.dmac = readMac(args, 'dst mac')
       r.flags |= SKBMOD_F_DMAC
+      args.say(`dst MAC address <${args.word}>`)
     } else if (args.matches('smac')) {
       r.smac = readMac(args, 'smac')
       r.flags |= SKBMOD_F_SMAC
+      args.say(`src MAC address <${args.word}>`)
     } else if (args.matches('ecn')) r.flags |= SKBMOD_F_ECN
     else break
     args.skip()

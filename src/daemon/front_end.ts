@@ -21,11 +21,15 @@ import {
   parseError,
   viewOf,
 } from '../wire/netlink.ts'
+import { strerror } from '../wire/netlink_error.ts'
 import { RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR } from '../wire/rtm_addr.ts'
 import * as L from '../wire/rtm_link.ts'
 import { RTNLGRP_NEIGH } from '../wire/rtm_neigh.ts'
 import { RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV6_ROUTE } from '../wire/rtm_route.ts'
 import { RTNLGRP_TC } from '../wire/tcm.ts'
+
+/** As ip's max_flush_loops. */
+const FLUSH_ROUNDS = 10
 
 export interface Output {
   out(text: string): void
@@ -85,18 +89,32 @@ export class FrontEnd implements Devices {
     if (command.warning) this.#io.err(`${command.warning}\n`)
     if (command.usage !== undefined) {
       this.#io.err(command.usage.endsWith('\n') ? command.usage : `${command.usage}\n`)
+      // ip, but not tc, leaves with a failure then.
+      if (command.program === 'ip') throw new LanguageError('', 255, undefined, true)
       return read
     }
     if (command.batch !== undefined || command.monitor) return read
     if (command.before) command.before.check(await this.#send(command, [command.before.request]))
     const replies = await this.#send(command, command.requests)
-    if (command.then) {
-      const { then } = command
-      await this.#send(command, await this.#known(() => then(replies, this)))
-    }
+    if (command.then) await this.#rounds(command, command.then, replies)
     const text = await this.#known(() => printReplies(command, replies, this))
     if (text !== '') this.#io.out(text)
+    if (command.afterwards) throw command.afterwards
     return read
+  }
+
+  /** `ip … flush`: what the listing names is deleted, and the listing asked for again, until it names nothing more. */
+  async #rounds(command: Command, then: NonNullable<Command['then']>, replies: readonly Uint8Array[]): Promise<void> {
+    for (let round = 0; ; round++) {
+      const requests = await this.#known(() => then(replies, this))
+      if (requests.length === 0) return
+      if (round === FLUSH_ROUNDS)
+        throw new LanguageError(`*** Flush remains incomplete after ${FLUSH_ROUNDS} rounds. ***`, 1)
+      for (const request of requests) this.#client.post(request)
+      replies = await this.#send(command, command.requests)
+      for (const reply of this.#client.refusals())
+        throw new LanguageError(`Failed to send flush request: ${strerror(parseError(reply).errno)}`, 1)
+    }
   }
 
   /** do_batch: one bad line ends it, unless forced; it is then a failure all the same. */

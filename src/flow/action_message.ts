@@ -110,7 +110,7 @@ function initAction(c: FlowContext, d: DataView, at: number, how: Init): number 
     const fresh = makeAction(a, kind)
     try {
       setCommon(c, d, fresh, index, how.clsFlags)
-      kind.init(c.actions, fresh, d, o, end)
+      kind.init(c.actions, fresh, d, o, end, there)
     } catch (e) {
       discardAction(a, fresh)
       if (there !== 0) putAction(a, c.actions, there, false)

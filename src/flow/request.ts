@@ -1,4 +1,4 @@
-// Requests of the flow tables: RTM_{NEW,DEL,GET}{QDISC,TFILTER,CHAIN,ACTION}. One message in, the kernel's answer out.
+// Requests of the flow tables: RTM_{NEW,DEL,GET}{QDISC,TCLASS,TFILTER,CHAIN,ACTION}. One message in, the kernel's answer out.
 //
 // `flowRequest` does one request in one RCU section and hands what the kernel would send back to `reply`: the object asked
 // for, the messages of a dump, the echo of a change. `flowDump` is a dump that goes on when it is asked to: each of its
@@ -9,7 +9,7 @@
 // kernel.
 
 import { msgFlags, msgLen, msgType, NLM_F_DUMP, viewOf } from '../wire/netlink.ts'
-import { EINVAL, EOPNOTSUPP, NetlinkError } from '../wire/netlink_error.ts'
+import { EINVAL, ENOENT, EOPNOTSUPP, NetlinkError } from '../wire/netlink_error.ts'
 import { RTM_DELACTION, RTM_GETACTION, RTM_NEWACTION, TCAMSG_ATTRS } from '../wire/tca_action.ts'
 import * as Tcm from '../wire/tcm.ts'
 import { delAction, dumpActions, getAction, newAction } from './action_request.ts'
@@ -41,6 +41,11 @@ function atOnce(dump: Handler): Dump {
   }
 }
 
+/** No qdisc here has classes: a listing is empty, and everything else meets none. */
+function noClass(): never {
+  throw new NetlinkError(ENOENT, 'flowerbed: no qdisc with classes')
+}
+
 const types: Readonly<Record<number, Type>> = {
   [Tcm.RTM_NEWTFILTER]: { handle: newFilter },
   [Tcm.RTM_DELTFILTER]: { handle: delFilter },
@@ -51,6 +56,9 @@ const types: Readonly<Record<number, Type>> = {
   [Tcm.RTM_NEWQDISC]: { handle: newQdisc, rtnl: true },
   [Tcm.RTM_DELQDISC]: { handle: delQdisc, rtnl: true },
   [Tcm.RTM_GETQDISC]: { handle: getQdisc, dump: atOnce(dumpQdiscs) },
+  [Tcm.RTM_NEWTCLASS]: { handle: noClass },
+  [Tcm.RTM_DELTCLASS]: { handle: noClass },
+  [Tcm.RTM_GETTCLASS]: { handle: noClass, dump: atOnce(() => {}) },
   [RTM_NEWACTION]: { handle: newAction, rtnl: true },
   [RTM_DELACTION]: { handle: delAction, rtnl: true },
   [RTM_GETACTION]: { handle: getAction, dump: dumpActions },

@@ -258,6 +258,7 @@ export function getRoute(r: Request): void {
 /** inet_rtm_getroute, inet6_rtm_getroute: which way a packet to this address would go. */
 function get(r: Request, family: number): void {
   if (family !== R.AF_INET && family !== R.AF_INET6) refuse(EAFNOSUPPORT)
+  if (R.rtmFlags(r.d) & R.RTM_F_FIB_MATCH) refuse(EOPNOTSUPP, 'route get with fibmatch is not supported')
   if (tb[R.RTA_IIF]) refuse(EOPNOTSUPP, 'route get with an input device is not supported')
   const { a, d } = r
   const dst = address(r, R.RTA_DST, family)

@@ -28,7 +28,9 @@ export function perform(kernel: Kernel, command: Command): string {
   if (command.before) command.before.check(send(kernel, command, [command.before.request]))
   const replies = send(kernel, command, command.requests)
   if (command.then) send(kernel, command, command.then(replies, kernel.devices))
-  return printReplies(command, replies, kernel.devices)
+  const text = printReplies(command, replies, kernel.devices)
+  if (command.afterwards) throw command.afterwards
+  return text
 }
 
 function send(kernel: Kernel, command: Command, requests: readonly Uint8Array[]): Uint8Array[] {

@@ -58,6 +58,9 @@ export class Client {
   readonly #socket: Socket
   readonly #frames = new FrameReader()
   readonly #open: Question[] = []
+  /** Sequence numbers of requests that are answered only when they are refused. */
+  readonly #posted = new Set<number>()
+  readonly #refusals: Uint8Array[] = []
   #seq = 0
 
   constructor(socket: Socket) {
@@ -103,6 +106,23 @@ export class Client {
     })
   }
 
+  /**
+   * Sends a request that asks for no acknowledgement (`ip … flush` does): nothing comes back unless it is refused. Whoever
+   * wants to know asks something else, and then for `refusals`.
+   */
+  post(request: Uint8Array): void {
+    this.#seq = (this.#seq + 1) >>> 0 || 1
+    setMsgSeq(viewOf(request), 0, this.#seq)
+    this.#posted.add(this.#seq)
+    this.#socket.write(frame(FRAME_NETLINK, request))
+  }
+
+  /** The refusals of what was posted before the last answer, which are forgotten. */
+  refusals(): Uint8Array[] {
+    this.#posted.clear()
+    return this.#refusals.splice(0)
+  }
+
   /** From now on notifications of this group come. */
   join(group: number): void {
     this.#socket.write(numberFrame(FRAME_JOIN, group))
@@ -126,6 +146,10 @@ export class Client {
 
   #message(m: Uint8Array): void {
     const d = viewOf(m)
+    if (msgType(d) === NLMSG_ERROR && msgPid(d) === process.pid && this.#posted.has(msgSeq(d))) {
+      this.#refusals.push(m)
+      return
+    }
     const q = this.#open[0]
     if (q === undefined || msgSeq(d) !== q.seq || msgPid(d) !== process.pid) {
       this.onNews(m)

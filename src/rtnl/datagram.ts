@@ -72,13 +72,16 @@ export interface Requester {
 
 /**
  * Does every request of a datagram, for a socket with this port id: one after the other, each when the answers to those
- * before it have been read. What cannot be a message is answered with EINVAL, and nothing that follows it is looked at.
+ * before it have been read. What cannot be a message is answered with EINVAL, and nothing that follows it is looked at;
+ * zeros behind a message end the datagram.
  */
 export function* receive(requester: Requester, datagram: Uint8Array, port: number): Generator<Uint8Array, void> {
   let o = 0
   do {
     const left = datagram.length - o
     const length = left < NLMSG_HDRLEN ? 0 : msgLen(viewOf(datagram), o)
+    // libnetlink sends some dump requests with the room behind them: zeros, and no message.
+    if (length === 0 && o > 0) return
     if (length < NLMSG_HDRLEN || length > left) {
       yield malformed(datagram.subarray(o), port)
       return

@@ -95,7 +95,7 @@ test('a torn tail: every length at which a kill may have cut the file', () => {
   expect(readFileSync(path)).toEqual(whole)
 })
 
-test('damage anywhere before a sound record is refused, with its place', () => {
+test('damage anywhere before a sound record is refused, with its place', { timeout: 120_000 }, () => {
   const path = file()
   const { journal, add } = open(path, {}, [filter(100)])
   for (let i = 0; i < 40; i++) add(i, i * 37)

@@ -105,7 +105,10 @@ function readActionList(args: Args, b: Builder, type: number): void {
     parseFlags(args, b)
     b.nestEnd(action)
   }
-  if (expecting) throw args.fail(`bad action empty ${expecting}\nparse_action: bad value (0:(null))!`)
+  if (expecting)
+    throw args.fail(
+      `bad action empty ${expecting}\nparse_action: bad value (${args.left}:${args.more ? args.word : '(null)'})!`,
+    )
   b.nestEnd(list)
 }
 

@@ -43,34 +43,62 @@ const HELP =
   'Usage: tc actions { add | change | replace } action KIND … | { delete | get } action KIND index N | { list | flush } action KIND'
 const TALKING = 'We have an error talking to the kernel'
 
+/** What the commands of a line have come to. */
+interface Line {
+  readonly requests: Uint8Array[]
+  onRefusal: Refused
+  show?: Command['show']
+}
+
 /** Parses behind `tc actions`. */
 export function parseActions(c: ParseContext): Command {
-  const { args, options } = c
-  const requests: Uint8Array[] = []
-  let onRefusal: Refused = { line: TALKING, exitCode: 255 }
-  let show: Command['show']
-  while (args.more) {
-    const word = args.word
-    if (isPrefix(word, 'add')) requests.push(modify(c, NLM_F_EXCL | NLM_F_CREATE))
-    else if (isPrefix(word, 'change') || isPrefix(word, 'replace'))
-      requests.push(modify(c, NLM_F_CREATE | NLM_F_REPLACE))
-    else if (isPrefix(word, 'delete') || isPrefix(word, 'get')) {
-      const type = isPrefix(word, 'delete') ? RTM_DELACTION : RTM_GETACTION
-      // tc then goes on with the word that it stands on, and does not know it.
-      onRefusal = { line: `${TALKING}\nCommand "${args.following}" is unknown, try "tc actions help".`, exitCode: 255 }
-      requests.push(getOrDelete(c, type))
-      if (type === RTM_GETACTION) show = showAll
-    } else if (isPrefix(word, 'list') || isPrefix(word, 'show') || isPrefix(word, 'lst')) {
-      requests.push(listOrFlush(c, RTM_GETACTION))
-      return { program: 'tc', options, requests, onRefusal: { line: 'Dump terminated', exitCode: 1 }, show: showAll }
-    } else if (isPrefix(word, 'flush')) {
-      requests.push(listOrFlush(c, RTM_DELACTION))
-      return { program: 'tc', options, requests, onRefusal: { line: 'We have an error flushing', exitCode: 1 } }
-    } else if (isPrefix(word, 'help')) throw new LanguageError(HELP, 255, word, true)
-    else throw new LanguageError(`Command "${word}" is unknown, try "tc actions help".`, 255, word)
+  const { options } = c
+  const line: Line = { requests: [], onRefusal: { line: TALKING, exitCode: 255 } }
+  let afterwards: LanguageError | undefined
+  try {
+    while (c.args.more && parseOne(c, line));
+  } catch (e) {
+    if (!(e instanceof LanguageError) || line.requests.length === 0) throw e
+    // tc has done the commands before it.
+    afterwards = e
   }
-  const command: Command = { program: 'tc', options, requests, onRefusal }
-  return show ? { ...command, show } : command
+  const { requests, onRefusal, show } = line
+  return {
+    program: 'tc',
+    options,
+    requests,
+    onRefusal,
+    ...(show ? { show } : {}),
+    ...(afterwards ? { afterwards } : {}),
+  }
+}
+
+/** One command of the line; false when it is the last whatever follows. */
+function parseOne(c: ParseContext, line: Line): boolean {
+  const { args } = c
+  const { requests } = line
+  const word = args.word
+  if (isPrefix(word, 'add')) requests.push(modify(c, NLM_F_EXCL | NLM_F_CREATE))
+  else if (isPrefix(word, 'change') || isPrefix(word, 'replace')) requests.push(modify(c, NLM_F_CREATE | NLM_F_REPLACE))
+  else if (isPrefix(word, 'delete') || isPrefix(word, 'get')) {
+    const type = isPrefix(word, 'delete') ? RTM_DELACTION : RTM_GETACTION
+    // tc then goes on with the word that it stands on, and does not know it.
+    const unknown = `Command "${args.following}" is unknown, try "tc actions help".`
+    line.onRefusal = { line: `${TALKING}\n${unknown}`, exitCode: 255 }
+    requests.push(getOrDelete(c, type))
+    if (type === RTM_GETACTION) line.show = showAll
+  } else if (isPrefix(word, 'list') || isPrefix(word, 'show') || isPrefix(word, 'lst')) {
+    requests.push(listOrFlush(c, RTM_GETACTION))
+    line.onRefusal = { line: 'Dump terminated', exitCode: 1 }
+    line.show = showAll
+    return false
+  } else if (isPrefix(word, 'flush')) {
+    requests.push(listOrFlush(c, RTM_DELACTION))
+    line.onRefusal = { line: 'We have an error flushing', exitCode: 1 }
+    return false
+  } else if (isPrefix(word, 'help')) throw new LanguageError(HELP, 255, word, true)
+  else throw new LanguageError(`Command "${word}" is unknown, try "tc actions help".`, 255, word)
+  return true
 }
 
 function modify(c: ParseContext, flags: number): Uint8Array {

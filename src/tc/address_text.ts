@@ -187,12 +187,21 @@ export function parseLladdr(word: string, data: Uint8Array): number {
   for (;;) {
     let stop = o
     while (stop < word.length && word.charCodeAt(stop) !== 0x3a) stop++
-    const v = parseUint(word, 16, 255, o, stop)
+    const v = leadingHex(word, o, stop)
     if (v < 0 || n >= data.length) return -1
     data[n++] = v
     if (stop === word.length) return n
     o = stop + 1
   }
+}
+
+// sscanf's %x, up to 255: what follows the digits does not matter. -1 when there are none.
+function leadingHex(word: string, from: number, end: number): number {
+  const whole = parseUint(word, 16, 255, from, end)
+  if (whole >= 0) return whole
+  const digits = /^\s*\+?(?:0x)?([0-9a-f]+)/i.exec(word.slice(from, end))
+  const n = digits === null ? -1 : Number.parseInt(digits[1], 16)
+  return n > 255 ? -1 : n
 }
 
 const hex2 = (n: number): string => (n < 16 ? `0${n.toString(16)}` : n.toString(16))

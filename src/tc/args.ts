@@ -24,6 +24,8 @@ export interface Devices {
 export const isPrefix = (prefix: string, full: string): boolean =>
   prefix.charCodeAt(0) === full.charCodeAt(0) && (prefix === full || full.startsWith(prefix))
 
+const NOTHING_SAID: string[] = []
+
 export class Args {
   words: readonly string[]
   at: number
@@ -34,6 +36,9 @@ export class Args {
   readonly mac: Uint8Array = new Uint8Array(32)
   /** Where `device` puts the names that it is asked for, while somebody wants to know: known_actions.ts. */
   asked: string[] | null = null
+
+  /** What the program says on stderr although it goes on, line by line. */
+  said: string[] = NOTHING_SAID
 
   constructor(words: readonly string[], devices: Devices, at = 0) {
     this.words = words
@@ -46,6 +51,12 @@ export class Args {
     this.words = words
     this.at = at
     this.asked = null
+    this.said = NOTHING_SAID
+  }
+
+  /** Says a line on stderr, and goes on. */
+  say(line: string): void {
+    this.said = [...this.said, line]
   }
 
   /** The current word, "" behind the last. */

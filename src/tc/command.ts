@@ -37,6 +37,8 @@ export interface Command {
   readonly usage?: string
   /** What the program says on stderr although it goes on. */
   readonly warning?: string
+  /** What ends the line behind the requests, which are done all the same: several commands stood on it, and one was none. */
+  readonly afterwards?: LanguageError
   /** `monitor`: print what comes, by `show`, until interrupted. */
   readonly monitor?: boolean
 }
@@ -78,7 +80,15 @@ export function parseCommand(words: readonly string[], devices: Devices, given: 
   program ??= IP_OBJECTS.has(args.word) ? 'ip' : 'tc'
   const options = parseOptions(args, program, given)
   const c: ParseContext = { args, b: builder, options }
-  return program === 'tc' ? parseTc(c) : parseIp(c)
+  try {
+    const command = program === 'tc' ? parseTc(c) : parseIp(c)
+    return args.said.length === 0
+      ? command
+      : { ...command, warning: [...args.said, command.warning ?? ''].join('\n').trimEnd() }
+  } catch (e) {
+    if (!(e instanceof LanguageError) || args.said.length === 0) throw e
+    throw new LanguageError([...args.said, e.message].join('\n'), e.exitCode, e.word, e.exits)
+  }
 }
 
 /** What the program prints on stdout for the replies to a command. */

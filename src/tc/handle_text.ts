@@ -1,7 +1,7 @@
 // Handles of qdiscs and classes as text: "1:", "ffff:fff1", "root", "none" (tc_util.c).
 
 import { TC_H_ROOT, TC_H_UNSPEC } from '../wire/tcm.ts'
-import { parseUint } from './number_text.ts'
+import { parseU64, parseUint } from './number_text.ts'
 
 /** A qdisc's handle, "1:" or "1"; -1 when `word` is none. */
 export function parseQdiscHandle(word: string): number {
@@ -16,7 +16,11 @@ export function parseClassid(word: string): number {
   if (word === 'root') return TC_H_ROOT
   if (word === 'none') return TC_H_UNSPEC
   const colon = word.indexOf(':')
-  if (colon < 0) return parseUint(word, 16, 0xffffffff)
+  if (colon < 0) {
+    // Of a longer number strtoul's caller keeps the low 32 bits.
+    const n = parseU64(word, 16)
+    return n < 0n ? -1 : Number(n & 0xffffffffn)
+  }
   const major = colon === 0 ? 0 : parseUint(word, 16, 0xffff, 0, colon)
   const minor = colon === word.length - 1 ? 0 : parseUint(word, 16, 0xffff, colon + 1)
   return major < 0 || minor < 0 ? -1 : ((major << 16) | minor) >>> 0

@@ -233,7 +233,7 @@ function parseLladdr(args: Args): number {
 
 /** What ll_addr_a2n says about a word that is no address: it names the part it stumbled over. */
 export function lladdrError(word: string): string {
-  const bad = word.split(':').find((part) => !/^\s*\+?(0x)?[0-9a-f]+$/i.test(part) || Number.parseInt(part, 16) > 255)
+  const bad = word.split(':').find((part) => !/^\s*\+?(0x)?[0-9a-f]/i.test(part) || Number.parseInt(part, 16) > 255)
   return `"${bad ?? word}" is invalid lladdr.`
 }
 

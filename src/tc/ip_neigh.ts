@@ -121,7 +121,11 @@ function modify(c: ParseContext, type: number, flags: number): Command {
       state = parseState(args)
       if (state < 0) throw args.invarg('nud state is bad')
     } else if (args.matches('proxy')) {
-      throw new LanguageError('Proxy neighbours are not supported.', 2, args.word)
+      args.next()
+      if (args.matches('help')) return usage('ip', options, HELP)
+      if (dst) throw args.duparg2('address')
+      dst = prefixOf(args.needAddress(options.family))
+      ndmFlag |= NTF_PROXY
     } else if (args.is('router')) ndmFlag |= NTF_ROUTER
     else if (args.is('use')) ndmFlag |= NTF_USE
     else if (args.is('managed')) {
@@ -140,7 +144,7 @@ function modify(c: ParseContext, type: number, flags: number): Command {
       dst = prefixOf(args.needAddress(options.family))
     }
   }
-  if (!dev || !dst || dst.family === AF_UNSPEC)
+  if ((!dev && !(ndmFlag & NTF_PROXY)) || !dst || dst.family === AF_UNSPEC)
     throw new LanguageError('Device and destination are required arguments.', 255, undefined, true)
   b.attr(NDA_DST, dst.bytes)
   if (extended) b.attrU32(NDA_FLAGS_EXT, extended)
@@ -151,7 +155,7 @@ function modify(c: ParseContext, type: number, flags: number): Command {
   }
   const d = b.d
   d.setUint8(16, dst.family)
-  d.setUint32(20, args.device(dev), true)
+  d.setUint32(20, dev ? args.device(dev) : 0, true)
   d.setUint16(24, state, true)
   d.setUint8(26, ndmFlag)
   return { program: 'ip', options, requests: [b.end()], onRefusal: { line: '', exitCode: 2 } }
@@ -160,19 +164,27 @@ function modify(c: ParseContext, type: number, flags: number): Command {
 function get(c: ParseContext): Command {
   const { args, b, options } = c
   let dev = ''
+  let flags = 0
   let dst: Prefix | null = null
   for (; args.more; args.skip()) {
     if (args.is('dev')) dev = args.next()
-    else {
+    else if (args.matches('proxy')) {
+      args.next()
+      if (args.matches('help')) return usage('ip', options, HELP)
+      if (dst) throw args.duparg2('address')
+      dst = prefixOf(args.needAddress(options.family))
+      flags |= NTF_PROXY
+    } else {
       if (args.is('to')) args.next()
       if (args.matches('help')) return usage('ip', options, HELP)
       if (dst) throw args.duparg2('to')
       dst = prefixOf(args.needAddress(options.family))
     }
   }
-  if (!dev || !dst || dst.family === AF_UNSPEC) throw args.fail('Device and address are required arguments.', 1)
+  if ((!dev && !flags) || !dst || dst.family === AF_UNSPEC)
+    throw args.fail('Device and address are required arguments.', 1)
   b.begin(RTM_GETNEIGH, NLM_F_REQUEST)
-  ndmsg(b, dst.family, args.device(dev), 0, 0, 0)
+  ndmsg(b, dst.family, dev ? args.device(dev) : 0, 0, flags, 0)
   b.attr(NDA_DST, dst.bytes)
   return {
     program: 'ip',

@@ -3,24 +3,41 @@
 import { NLM_F_DUMP, NLM_F_REQUEST } from '../wire/netlink.ts'
 import {
   AF_INET,
+  AF_INET6,
   AF_UNSPEC,
   RT_TABLE_MAIN,
+  RTA_DPORT,
   RTA_DST,
+  RTA_IIF,
+  RTA_IP_PROTO,
+  RTA_MARK,
   RTA_OIF,
+  RTA_SPORT,
   RTA_SRC,
   RTA_TABLE,
+  RTA_UID,
   RTM_DELROUTE,
+  RTM_F_FIB_MATCH,
   RTM_F_LOOKUP_TABLE,
+  RTM_F_NOTIFY,
   RTM_GETROUTE,
   RTM_NEWROUTE,
   type Rtmsg,
   rtmsg,
+  setRtmsg,
 } from '../wire/rtm_route.ts'
 import type { Args } from './args.ts'
 import type { Command, ParseContext } from './command.ts'
 import { deleteEach, type Prefix, prefixOf } from './ip_filter.ts'
 import { EVERY_ROUTE, matches, printRoute, type RouteFilter } from './ip_route_print.ts'
-import { parseDsfield, parseRouteProtocol, parseRouteType, parseScope, parseTable } from './names_text.ts'
+import {
+  parseDsfield,
+  parseIpProtocol,
+  parseRouteProtocol,
+  parseRouteType,
+  parseScope,
+  parseTable,
+} from './names_text.ts'
 import { usage } from './usage.ts'
 
 const HELP =
@@ -78,6 +95,7 @@ function parseWord(args: Args, f: RouteFilter): boolean {
   }
   if (args.matches('table')) {
     const table = parseTable(args.next())
+    if (args.is('cache')) throw args.fail('"table cache" is not supported', 1)
     if (table < 0 && !args.is('all')) throw args.invarg('table id value is invalid\n')
     f.table = table < 0 ? 0 : table
   } else if (args.matches('vrf') || args.matches('cached') || args.matches('cloned') || args.is('mark')) {
@@ -114,44 +132,84 @@ function parseWord(args: Args, f: RouteFilter): boolean {
   return false
 }
 
-/** Parses behind `ip route get`: ADDRESS [ from ADDR ] [ oif DEV ] [ iif DEV ]. */
+/** Parses behind `ip route get`: ADDRESS [ from ADDR ] [ iif DEV ] [ oif DEV ] [ tos T ] [ mark M ] [ sport P ] …: attributes in the order of the words. */
 export function getRoute(c: ParseContext): Command {
   const { args, b, options } = c
   let oif = ''
-  let to: Prefix | null = null
-  let from: Prefix | null = null
+  let iif = ''
+  let mark = 0
+  let warning = ''
+  let flags = 0
+  let { family } = options
+  let [tos, dstLen, srcLen] = [0, -1, 0]
+  b.begin(RTM_GETROUTE, NLM_F_REQUEST)
+  rtmsg(b, NO_ROUTE)
+  const address = (type: number): Prefix => {
+    const p = prefixOf(args.needPrefix(family))
+    family ||= p.family
+    if (p.bytes.length > 0) b.attr(type, p.bytes)
+    return p
+  }
+  const port = (type: number): void => {
+    const name = args.word
+    args.next()
+    const n = args.u16()
+    if (n < 0) throw args.invarg(`invalid ${'sport'.startsWith(name) ? 'sport' : 'dport'}\n`)
+    b.attrBe16(type, n)
+  }
   for (; args.more; args.skip()) {
-    if (args.is('oif') || args.is('dev')) oif = args.next()
-    else if (args.is('from')) {
+    if (args.is('tos') || args.matches('dsfield')) {
+      tos = parseDsfield(args.next())
+      if (tos < 0) throw args.invarg('TOS value is invalid\n')
+    } else if (args.matches('from')) {
       args.next()
-      from = prefixOf(args.needPrefix(options.family))
-    } else if (['iif', 'mark', 'tos', 'vrf', 'uid', 'fibmatch', 'notify', 'connected'].includes(args.word)) {
+      if (args.matches('help')) return usage('ip', options, HELP)
+      srcLen = address(RTA_SRC).bits
+    } else if (args.matches('iif')) iif = args.next()
+    else if (args.matches('mark')) {
+      args.next()
+      mark = args.u32()
+      if (mark < 0) throw args.invarg('invalid mark value')
+    } else if (args.matches('oif') || args.is('dev')) oif = args.next()
+    else if (args.matches('notify')) flags |= RTM_F_NOTIFY
+    else if (args.matches('connected') || args.matches('vrf') || args.is('as')) {
       throw args.fail(`"${args.word}" is not supported`, 1)
+    } else if (args.matches('uid')) {
+      args.next()
+      const uid = args.u32()
+      if (uid < 0) throw args.invarg('invalid UID\n')
+      b.attrU32(RTA_UID, uid)
+    } else if (args.matches('fibmatch')) flags |= RTM_F_FIB_MATCH
+    else if (args.matches('sport')) port(RTA_SPORT)
+    else if (args.matches('dport')) port(RTA_DPORT)
+    else if (args.matches('ipproto')) {
+      const protocol = parseIpProtocol(args.next())
+      if (protocol < 0) throw args.invarg('Invalid "ipproto" value\n')
+      b.attrU8(RTA_IP_PROTO, protocol)
     } else {
       if (args.is('to')) args.next()
       if (args.matches('help')) return usage('ip', options, HELP)
-      to = prefixOf(args.needPrefix(options.family))
+      const { bits } = address(RTA_DST)
+      const whole = family === AF_INET ? 32 : family === AF_INET6 ? 128 : bits
+      if (bits !== whole)
+        warning += `Warning: /${bits >>> 0} as prefix is invalid, only /${whole} (or none) is supported.\n`
+      dstLen = whole
     }
   }
-  if (!to || to.bytes.length === 0) throw args.fail('need at least a destination address', 1)
-  b.begin(RTM_GETROUTE, NLM_F_REQUEST)
-  const srcLen = from ? from.bits : 0
-  rtmsg(b, {
-    ...NO_ROUTE,
-    family: to.family,
-    dstLen: to.bits,
-    srcLen,
-    flags: to.family === AF_INET ? RTM_F_LOOKUP_TABLE : 0,
-  })
-  if (from) b.attr(RTA_SRC, from.bytes)
-  b.attr(RTA_DST, to.bytes)
+  if (dstLen < 0) throw args.fail('need at least a destination address', 1)
+  if (iif) b.attrU32(RTA_IIF, args.device(iif))
   if (oif) b.attrU32(RTA_OIF, args.device(oif))
+  if (mark) b.attrU32(RTA_MARK, mark)
+  family ||= AF_INET
+  if (family === AF_INET) flags |= RTM_F_LOOKUP_TABLE
+  setRtmsg(b, family, dstLen, srcLen, tos, flags)
   const f: RouteFilter = { ...EVERY_ROUTE }
   return {
     program: 'ip',
     options,
     requests: [b.end()],
     onRefusal: { line: '', exitCode: 2 },
+    ...(warning ? { warning: warning.trimEnd() } : {}),
     show: (replies, out) => {
       out.openDocument()
       for (const m of replies) printRoute(m, out, f)

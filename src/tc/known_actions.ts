@@ -72,7 +72,8 @@ export function recallActions(args: Args, b: Builder, type: number): boolean {
 export function keepActions(args: Args, b: Builder, mark: number): void {
   const names = args.asked ?? []
   args.asked = null
-  if (place < 0 || args.more) return
+  // What was said about it would have to be said again.
+  if (place < 0 || args.more || args.said.length > 0) return
   known[place ^ 1] = known[place]
   known[place] = {
     words: words.slice(from),

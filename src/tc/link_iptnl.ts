@@ -173,17 +173,22 @@ function write(b: Builder, s: Said): void {
   }
   if (s.local && !s.local.unspecified) b.attr(L.IFLA_IPTUN_LOCAL, s.local.bytes)
   if (s.remote && !s.remote.unspecified) b.attr(L.IFLA_IPTUN_REMOTE, s.remote.bytes)
-  if (s.link) b.attrU32(L.IFLA_IPTUN_LINK, s.link)
-  b.attrU8(L.IFLA_IPTUN_TTL, s.ttl)
   if (s.v6) {
+    b.attrU8(L.IFLA_IPTUN_TTL, s.ttl)
     b.attrU8(L.IFLA_IPTUN_ENCAP_LIMIT, s.encapLimit)
     b.attrBe32(L.IFLA_IPTUN_FLOWINFO, s.flowinfo)
     b.attrU32(L.IFLA_IPTUN_FLAGS, s.flags)
   } else {
-    b.attrU8(L.IFLA_IPTUN_TOS, s.tos)
     b.attrU8(L.IFLA_IPTUN_PMTUDISC, s.pmtudisc)
+    b.attrU8(L.IFLA_IPTUN_TOS, s.tos)
+    b.attrU8(L.IFLA_IPTUN_TTL, s.ttl)
   }
+  b.attrU32(L.IFLA_IPTUN_LINK, s.link)
   b.attrU32(L.IFLA_IPTUN_FWMARK, s.fwmark)
+  b.attrU16(L.IFLA_IPTUN_ENCAP_TYPE, L.TUNNEL_ENCAP_NONE)
+  b.attrU16(L.IFLA_IPTUN_ENCAP_FLAGS, s.v6 ? L.TUNNEL_ENCAP_FLAG_CSUM6 : 0)
+  b.attrU16(L.IFLA_IPTUN_ENCAP_SPORT, 0)
+  b.attrU16(L.IFLA_IPTUN_ENCAP_DPORT, 0)
   if (s.kind === 'sit') b.attrU16(L.IFLA_IPTUN_FLAGS, 0)
 }
 

@@ -120,3 +120,14 @@ export function formatRouteType(n: number): string {
   if (n === RTN_THROW) return 'throw'
   return TYPES.find(([, type]) => type === n)?.[0] ?? String(n)
 }
+
+const IP_PROTOCOLS: Readonly<Record<string, number>> = {
+  ...{ ip: 0, icmp: 1, igmp: 2, tcp: 6, egp: 8, igp: 9, udp: 17, dccp: 33, gre: 47, esp: 50, ah: 51 },
+  ...{ 'ipv6-icmp': 58, ospf: 89, ipip: 94, pim: 103, vrrp: 112, l2tp: 115, sctp: 132, udplite: 136 },
+}
+
+/** An IP protocol by number or by its name in /etc/protocols; -1 when it is none. */
+export function parseIpProtocol(word: string): number {
+  const n = parseUint(word, 10, 255)
+  return n >= 0 ? n : Object.hasOwn(IP_PROTOCOLS, word) ? IP_PROTOCOLS[word] : -1
+}

@@ -88,6 +88,12 @@ const set = {
 } satisfies Record<string, Setter>
 
 // In the order in which the programs try them: an abbreviation is the first of these that it begins.
+// There is no colour here: to ask for none, or for some where it fits, is fine; to insist on it is not.
+const color: Setter = (_o, args) => {
+  const [, when] = args.word.split('=')
+  if (when !== 'never' && when !== 'auto') set.unsupported(_o, args)
+}
+
 const TC: readonly (readonly [string, Setter])[] = [
   ['-stats', set.stats],
   ['-statistics', set.stats],
@@ -106,7 +112,7 @@ const TC: readonly (readonly [string, Setter])[] = [
   ['-nm', set.unsupported],
   ['-cf', set.unsupported],
   ['-conf', set.unsupported],
-  ['-color', set.unsupported],
+  ['-color', color],
   ['-timestamp', set.timestamp],
   ['-tshort', set.timestamp],
   ['-json', set.json],
@@ -159,7 +165,7 @@ const IP: readonly (readonly [string, Setter])[] = [
   ['-json', set.json],
   ['-pretty', set.pretty],
   ['-rcvbuf', (_o, args) => void args.next()],
-  ['-color', set.unsupported],
+  ['-color', color],
   ['-help', set.help],
   ['-netns', set.unsupported],
   ['-Numeric', set.unsupported],
@@ -192,7 +198,9 @@ export function parseOptions(args: Args, program: 'tc' | 'ip', given: Partial<Op
       }
       if (word.startsWith('--')) word = word.slice(1)
     }
-    const found = (program === 'tc' ? TC : IP).find(([full]) => isPrefix(word, full))
+    // matches_color(): the word may say when.
+    const begin = word.startsWith('-c') ? word.split('=')[0] : word
+    const found = (program === 'tc' ? TC : IP).find(([full]) => isPrefix(begin, full))
     if (!found) {
       const hint = program === 'tc' ? 'tc -help' : 'ip -help'
       throw new LanguageError(`Option "${word}" is unknown, try "${hint}".`, 255, word, true)

@@ -62,7 +62,9 @@ const hex = (b: Uint8Array): string => Buffer.from(b).toString('hex')
 function judge(r: Recorded): string | null {
   let ours: readonly Uint8Array[] = []
   try {
-    ours = parseCommand(splitLine(r.argv), devices).requests
+    const { requests, afterwards } = parseCommand(splitLine(r.argv), devices)
+    ours = requests
+    if (afterwards && r.nlmsgs.length === 0) throw afterwards
   } catch (e) {
     if (!(e instanceof LanguageError)) throw e
     if (e.message.includes('is not supported') || /^Unknown (filter|qdisc)/.test(e.message)) return null

@@ -1,6 +1,7 @@
 // `… u32 [ match SELECTOR ]… [ link H ] [ ht H ] [ offset … ] [ hashkey … ] [ sample … ] [ classid ID ] [ action … ]`, or
 // `… u32 divisor N`: words of 32 bits anywhere in the packet, in a tree of hash tables (f_u32.c).
 
+import type { Builder } from '../wire/netlink.ts'
 import * as Tca from '../wire/tca_u32.ts'
 import { TCA_CLS_FLAGS_SKIP_HW, TCA_CLS_FLAGS_SKIP_SW, TCA_OPTIONS } from '../wire/tcm.ts'
 import { parseActionList } from './action_list.ts'
@@ -64,7 +65,6 @@ export const u32: Classifier = {
     const options = b.nest(TCA_OPTIONS)
     const sel: Selector = selector()
     const mark: Mark = { val: 0, mask: 0 }
-    let marked = false
     let selected = false
     let acts = false
     let htid = 0
@@ -76,7 +76,7 @@ export const u32: Classifier = {
         args.next()
         const isMark = args.matches('mark')
         if (!parseSelector(args, sel, mark)) throw args.fail('Illegal "match"')
-        marked ||= isMark
+        if (isMark) putMark(b, mark)
         selected = true
         continue
       }
@@ -144,12 +144,6 @@ export const u32: Classifier = {
       if (Tca.u32Node(tcm) !== 0 && order !== Tca.u32Node(tcm)) throw args.fail('"order" contradicts "handle"')
       b.d.setUint32(TCM_HANDLE, (tcm | order) >>> 0, true)
     }
-    if (marked) {
-      const o = b.attrRoom(Tca.TCA_U32_MARK, Tca.MARK_SIZE)
-      b.d.setUint32(o, mark.val, true)
-      b.d.setUint32(o + 4, mark.mask, true)
-      b.d.setUint32(o + 8, 0, true)
-    }
     if (htid !== 0) b.attrU32(Tca.TCA_U32_HASH, htid)
     if (selected) b.attr(Tca.TCA_U32_SEL, selectorBytes(sel))
     if (flags === BOTH) throw args.fail('skip_hw and skip_sw are mutually exclusive')
@@ -158,6 +152,13 @@ export const u32: Classifier = {
   },
 
   print: printU32,
+}
+
+function putMark(b: Builder, mark: Mark): void {
+  const o = b.attrRoom(Tca.TCA_U32_MARK, Tca.MARK_SIZE)
+  b.d.setUint32(o, mark.val, true)
+  b.d.setUint32(o + 4, mark.mask, true)
+  b.d.setUint32(o + 8, 0, true)
 }
 
 /** `sample SELECTOR [ divisor N ]`: the bucket that such packets fall into. */

@@ -44,6 +44,15 @@ export function rtmsg(b: Builder, r: Rtmsg): void {
   b.u32(r.flags)
 }
 
+/** Writes the parts of a header that are known only behind its attributes. */
+export function setRtmsg(b: Builder, family: number, dstLen: number, srcLen: number, tos: number, flags: number): void {
+  b.d.setUint8(16, family)
+  b.d.setUint8(17, dstLen)
+  b.d.setUint8(18, srcLen)
+  b.d.setUint8(19, tos)
+  b.d.setUint32(24, flags, true)
+}
+
 export const RTNEXTHOP_LEN = 8
 export const rtnhLen = (d: DataView, o: number): number => d.getUint16(o, true)
 export const rtnhFlags = (d: DataView, o: number): number => d.getUint8(o + 2)
