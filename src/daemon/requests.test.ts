@@ -78,7 +78,7 @@ describe.skipIf(!present)('recorded requests (conformance data)', () => {
   const judged = cases.filter((c) => c.class.startsWith('to-daemon') && !(c.id in NOT_JUDGED))
   const foreign: string[] = []
 
-  test.each(judged.map((c) => [`${c.id} ${c.cmd.argv}`, c] as const))('%s', (_, c) => {
+  test.each(judged.map((c) => [`${c.id} ${c.cmd.argv}`, c] as const))('%s', { timeout: 60_000 }, (_, c) => {
     const sw = world()
     try {
       const lacking = c.setup.filter((s) => give(sw, s) === null)
