@@ -21,8 +21,8 @@ interface Kind {
   readonly external: boolean
   /** The port has filters of its own, in front of the tunnel. */
   readonly filtered: boolean
-  /** The tunnel's filters look at the tunnel, too. */
-  readonly enc: boolean
+  /** What the tunnel's filters look at beside the frame: all that there is of the tunnel, its id and source, nothing. */
+  readonly enc: 'tunnel' | 'peer' | ''
 }
 
 const { op } = Hand
@@ -92,12 +92,12 @@ function world({ external, filtered, enc }: Kind): BusyWorld {
     [K.KEY_ENC_TOS, 0xff],
     [K.KEY_ENC_IPV4_SRC, -1],
   ]
-  rules(
-    vx,
-    N.NETDEV_INGRESS,
-    enc ? [...tunnelled.slice(0, 2), ...inner, ...tunnelled.slice(2)] : inner,
-    [24, 24, 24, 24, 24, 0, 0],
-  )
+  const fieldsOf = {
+    tunnel: [...tunnelled.slice(0, 2), ...inner, ...tunnelled.slice(2)],
+    peer: [tunnelled[0], ...inner, [K.KEY_ENC_IPV4_SRC, 0x03000000] as [number, number]],
+    '': inner,
+  }
+  rules(vx, N.NETDEV_INGRESS, fieldsOf[enc], enc === 'peer' ? [24, 24, 24, 24, 24] : [24, 24, 24, 24, 24, 0, 0])
   rules(other, N.NETDEV_INGRESS, inner, [24, 24, 24])
   if (filtered) rules(p0, N.NETDEV_INGRESS, [[K.KEY_PORT_SRC, 0xff07]], [0])
   rules(p2, N.NETDEV_EGRESS, [[K.KEY_IPV4_SRC, 0x01000000]], [24])
@@ -150,8 +150,8 @@ const outerFrame = fc
 
 const kinds: Kind[] = [true, false].flatMap((external) =>
   [true, false].flatMap((filtered) =>
-    [true, false].map((enc) => ({
-      name: `${external ? 'external' : 'classic'} device, ${filtered ? 'filtered' : 'bare'} port, filters on ${enc ? 'tunnel and frame' : 'the frame'}`,
+    (['tunnel', 'peer', ''] as const).map((enc) => ({
+      name: `${external ? 'external' : 'classic'} device, ${filtered ? 'filtered' : 'bare'} port, filters on ${enc ? `${enc} and frame` : 'the frame'}`,
       external,
       filtered,
       enc,
@@ -185,5 +185,29 @@ describe('leaving a VXLAN tunnel', { timeout: 180_000 }, () => {
     )
     expect(counters(short)).toEqual(counters(long))
     expect(outputs).toBeGreaterThan(200)
+  })
+
+  it('of more peers than the table of outer headers has places for', () => {
+    const kind: Kind = { name: '', external: true, filtered: false, enc: 'peer' }
+    const [short, long] = [world(kind), world(kind)]
+    const list = reserve(short.a, 256)
+    const inner = eth([2, 3, 3, 3, 3, 1], ipv4(17, [...be(1000), 0, 1, ...be(8), 0, 0], [10, 1, 0, 1, 10, 2, 0, 1]))
+    const udp = [...be(5000), ...be(4789), ...be(16 + inner.length), 0, 0, 8, 0, 0, 0, 0, 0, 5, 0, ...inner]
+    const peers = Array.from({ length: 5000 }, (_, i) =>
+      Uint8Array.from(eth([2, 8, 8, 8, 8, 8], ipv4(17, udp, [20, 0, i >> 8, i & 255, 10, 0, 0, 1]))),
+    )
+    for (let round = 0; round < 3; round++) {
+      for (const f of peers) {
+        const [quick, slow]: [Left[], Left[]] = [[], []]
+        short.a.m[list >> 2] = slot(short, f)
+        short.dp.receiveBurst(list, 1)
+        take(short, quick)
+        long.a.m[SUPER_GENERATION >> 2]++
+        long.dp.receive(slot(long, f), long.devices[0])
+        take(long, slow)
+        expect(quick).toEqual(slow)
+      }
+    }
+    expect(counters(short)).toEqual(counters(long))
   })
 })

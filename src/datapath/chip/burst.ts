@@ -45,10 +45,12 @@ import {
   ENTRY_FLOW,
   isCacheFar,
   miss,
+  missNamed,
   otherSmallEntry,
   otherTunnelEntry,
   PLAN_CHUNKS,
   PLAN_MASKS,
+  PLAN_OUTER,
   PLAN_SMALL,
   PLAN_TUNNEL,
   planOf,
@@ -60,10 +62,10 @@ import {
 } from './lookup.ts'
 import { fold } from './checksum.ts'
 import { plainFlowHash } from './entropy.ts'
-import { innerLen, isExternal, OUTER_DEV, OUTER_LEN, OUTER_MASK, OUTER_VNI, outerChunk11, outerChunk8, outerOf } from './outer.ts'
+import { innerLen, NO_METADATA, OUTER_DEV, OUTER_LEN, OUTER_MASK, OUTER_NAME, outerChunk11, outerChunk8, outerOf } from './outer.ts'
 import { ecnEncapsulate, takeId } from './push_header.ts'
 import { isQuick, quickChunk0, quickChunk1, quickChunk2 } from './quick_key.ts'
-import { count, countMany, emit, emitRoom, punted, scratch, touchCounter } from './state.ts'
+import { count, countMany, emit, emitRoom, generation, punted, scratch, touchCounter } from './state.ts'
 import { setUdpTunnel } from './tunnel_input.ts'
 
 /** Emissions that one packet may make before the list is looked at again. */
@@ -75,9 +77,8 @@ const STAGE_PROGRAM: usize = 8
 const STAGE_LEN: usize = 12
 /** The tunnel device that it leaves, or 0: then flow and length are those of the inner frame. */
 const STAGE_TUNNEL: usize = 16
-/** The VNI, NO_METADATA when the device gives its packets none. */
+/** As OUTER_VNI. */
 const STAGE_VNI: usize = 20
-const NO_METADATA: u32 = 0xffffffff
 const STAGE_SIZE: usize = 32
 /** Ops as they stand in programs. */
 const COUNT: u32 = OP_COUNT | (2 << 8)
@@ -153,33 +154,36 @@ function stageInner(s: usize, dev: usize, data: usize, len: u32): void {
   const mask = load<usize>(outer, OUTER_MASK)
   const plan = planOf(mask)
   const inner = data + OUTER_LEN
-  const key = load<u64>(plan)
   const ifindex = load<u32>(load<usize>(outer, OUTER_DEV), NETDEV_IFINDEX)
   const a = v128.and(quickChunk0(inner), v128.load(plan, PLAN_MASKS))
   const b = v128.and(quickChunk1(inner), v128.load(plan, PLAN_MASKS + 16))
   const c = v128.and(quickChunk2(inner, ifindex), v128.load(plan, PLAN_MASKS + 32))
+  const name = load<u32>(outer, OUTER_NAME)
+  const named = load<u32>(plan, PLAN_OUTER) != 0 && name != 0
   let flow: usize = 0
-  if (load<u32>(plan, PLAN_TUNNEL) != 0) {
+  if (named || load<u32>(plan, PLAN_CHUNKS) == PLAN_SMALL) {
+    const start: usize = named ? name : mask
+    const key = <u64>start | (<u64>generation << 32)
+    const entry = smallEntry(a, b, c, start, BE_IP)
+    const other = otherSmallEntry(entry)
+    if (smallEntryHas(entry, a, b, c, key, BE_IP)) flow = load<usize>(entry, ENTRY_FLOW)
+    else if (smallEntryHas(other, a, b, c, key, BE_IP)) flow = load<usize>(other, ENTRY_FLOW)
+    else flow = missNamed(entry, plan, innerKey(outer, data, ifindex), BE_IP, key)
+  } else if (load<u32>(plan, PLAN_TUNNEL) != 0) {
+    const key = load<u64>(plan)
     const d = v128.and(outerChunk8(outer, data), v128.load(plan, PLAN_MASKS + 48))
     const e = v128.and(outerChunk11(outer, data), v128.load(plan, PLAN_MASKS + 64))
     const entry = tunnelEntry(a, b, c, d, e, mask, BE_IP)
     const other = otherTunnelEntry(entry)
     if (tunnelEntryHas(entry, a, b, c, d, e, key, BE_IP)) flow = load<usize>(entry, ENTRY_FLOW)
     else if (tunnelEntryHas(other, a, b, c, d, e, key, BE_IP)) flow = load<usize>(other, ENTRY_FLOW)
-    else flow = missInner(entry, plan, outer, data, ifindex)
-  } else if (load<u32>(plan, PLAN_CHUNKS) == PLAN_SMALL) {
-    const entry = smallEntry(a, b, c, mask, BE_IP)
-    const other = otherSmallEntry(entry)
-    if (smallEntryHas(entry, a, b, c, key, BE_IP)) flow = load<usize>(entry, ENTRY_FLOW)
-    else if (smallEntryHas(other, a, b, c, key, BE_IP)) flow = load<usize>(other, ENTRY_FLOW)
-    else flow = missInner(entry, plan, outer, data, ifindex)
+    else flow = miss(entry, plan, innerKey(outer, data, ifindex), BE_IP)
   }
   if (flow == 0) return
   store<usize>(s, flow, STAGE_FLOW)
   store<usize>(s, load<usize>(flow, FLOW_ACTIONS), STAGE_PROGRAM)
   store<u32>(s, innerLen(data), STAGE_LEN)
-  store<usize>(s, load<usize>(outer, OUTER_DEV), STAGE_TUNNEL)
-  store<u32>(s, isExternal(outer) ? load<u32>(outer, OUTER_VNI) : NO_METADATA, STAGE_VNI)
+  store<u64>(s, load<u64>(outer, OUTER_DEV), STAGE_TUNNEL) // and STAGE_VNI
 }
 
 /** Likewise for a port with filters that look at what the short cut can tell. */
@@ -468,22 +472,27 @@ function sendEncap(pkt: usize, entry: usize, data: usize, len: u32): bool {
 
 /** The search for a key that the short cut can tell. */
 function missQuick(entry: usize, plan: usize, data: usize, dev: usize, ifindex: u32): usize {
+  return miss(entry, plan, quickKey(data, dev, ifindex), BE_IP)
+}
+
+/** The key of a frame on the device whose filters are asked. */
+function quickKey(data: usize, dev: usize, ifindex: u32): usize {
   const at = scratch + SCRATCH_KEYS
   v128.store(at, quickChunk0(data), 0)
   v128.store(at, quickChunk1(data), 16)
   v128.store(at, quickChunk2(data, ifindex), 32)
   v128.store(at, i64x2.splat(0), 48)
   searchFor(dev)
-  return miss(entry, plan, at, BE_IP)
+  return at
 }
 
-/** Likewise for the inner frame of a packet that leaves a tunnel. */
-function missInner(entry: usize, plan: usize, outer: usize, data: usize, ifindex: u32): usize {
+/** Likewise of the inner frame of a packet that leaves a tunnel. */
+function innerKey(outer: usize, data: usize, ifindex: u32): usize {
   const at = scratch + SCRATCH_KEYS
   const zero = i64x2.splat(0)
   v128.store(at, outerChunk8(outer, data), KEY_ENC_KEY_ID)
   v128.store(at, zero, KEY_ENC_IPV6_SRC)
   v128.store(at, zero, KEY_ENC_IPV6_DST)
   v128.store(at, outerChunk11(outer, data), KEY_ENC_PORT_SRC)
-  return missQuick(entry, plan, data + OUTER_LEN, load<usize>(outer, OUTER_DEV), ifindex)
+  return quickKey(data + OUTER_LEN, load<usize>(outer, OUTER_DEV), ifindex)
 }

@@ -43,6 +43,7 @@ export const SCRATCH_TERMS: usize = SCRATCH_INDEXES + INDEXES * INDEX_SIZE
 export const SCRATCH_SETS: usize = SCRATCH_TERMS + 4096 * 8
 /** Outer headers that were seen (outer.ts). */
 export const SCRATCH_OUTERS: usize = SCRATCH_SETS + 64
-export const OUTERS: usize = 64
+export const OUTERS_LOG: u32 = 11
+export const OUTERS: u32 = 1 << OUTERS_LOG
 export const OUTER_SIZE: usize = 128
-export const SCRATCH_SIZE: usize = SCRATCH_OUTERS + OUTERS * OUTER_SIZE
+export const SCRATCH_SIZE: usize = SCRATCH_OUTERS + <usize>(OUTERS + 1) * OUTER_SIZE

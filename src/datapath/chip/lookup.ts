@@ -12,6 +12,8 @@
 //
 // When only the first three chunks are looked at, an entry is one cache line, in a table of its own; else it is 256
 // bytes with room for fifteen.
+// For a packet that leaves a tunnel the burst has a name for all that its outer headers say (outer.ts); with the name in
+// place of the starting mask, three chunks are enough for it too.
 // Keys of sixteen chunks and rules on tunnel options go without the cache, and so do blocks with filters of u32 (u32.ts),
 // for which the search needs the packet.
 
@@ -30,7 +32,7 @@ import {
   MASK_WORDS,
   PRIO_CHAIN,
 } from '../../memory/layout/flow.ts'
-import { KEY_ENC_KEY_ID, KEY_ENC_PORT_SRC, KEY_PORT_SRC, KEY_SIZE } from '../../memory/layout/flow_key.ts'
+import { KEY_ENC_KEY_ID, KEY_ENC_PORT_SRC, KEY_ENC_TOS, KEY_PORT_SRC, KEY_SIZE } from '../../memory/layout/flow_key.ts'
 import { NETDEV_IFINDEX } from '../../memory/layout/netdev.ts'
 import { PKT_DEV } from '../../memory/layout/packet.ts'
 import {
@@ -61,6 +63,8 @@ export const PLAN_SMALL: u32 = 0
 const PLAN_UNCACHED: u32 = 255
 /** Not 0: the chunks of small plans and those of the id, IPv4 addresses and ports of a tunnel, five in all. */
 export const PLAN_TUNNEL: usize = 16
+/** Not 0: and of the tunnel nothing that differs among the packets that an entry of outer.ts is for. */
+export const PLAN_OUTER: usize = 20
 /** Offset of the last chunk of small plans. */
 const SMALL_LAST: usize = 32
 /** Offsets in the key of the chunks in use. */
@@ -206,6 +210,8 @@ function makePlan(plan: usize, start: usize): void {
   }
   store<u32>(plan, n < 16 ? n : PLAN_UNCACHED, PLAN_CHUNKS)
   store<u32>(plan, tunnel ? 1 : 0, PLAN_TUNNEL)
+  const varies = load<u16>(plan, PLAN_BITS + KEY_ENC_PORT_SRC) | load<u16>(plan, PLAN_BITS + KEY_ENC_TOS)
+  store<u32>(plan, tunnel && varies == 0 ? 1 : 0, PLAN_OUTER)
 }
 
 // @ts-ignore: decorator
@@ -407,20 +413,46 @@ const CROWDED: u32 = 64
 export function miss(entry: usize, plan: usize, key: usize, proto: u32): usize {
   const flow = search(plan, key, proto)
   if (entry == 0 || strange) return flow
+  entry = placeFor(entry, otherEntry(entry, plan), load<u32>(plan, PLAN_CHUNKS) == PLAN_SMALL)
+  if (entry != 0) fillEntry(entry, plan, key, proto, flow)
+  return flow
+}
+
+/** Likewise into a small entry, whatever the plan's are, with a name in place of the starting mask. */
+export function missNamed(entry: usize, plan: usize, key: usize, proto: u32, nameAndGeneration: u64): usize {
+  const flow = search(plan, key, proto)
+  if (strange) return flow
+  entry = placeFor(entry, otherSmallEntry(entry), true)
+  if (entry == 0) return flow
+  store<u64>(entry, nameAndGeneration)
+  store<u32>(entry, proto, ENTRY_PROTO)
+  store<usize>(entry, flow, ENTRY_FLOW)
+  for (let i: usize = 0; i <= SMALL_LAST; i += 16) {
+    v128.store(entry + i, v128.and(v128.load(key + i), v128.load(plan + i, PLAN_MASKS)), ENTRY_CHUNKS)
+  }
+  return flow
+}
+
+/** Where an answer is kept: in one of a key's two places, or nowhere (0). */
+function placeFor(entry: usize, other: usize, isSmall: bool): usize {
   misses++
-  const other = otherEntry(entry, plan)
   if (load<u32>(entry, ENTRY_GENERATION) != generation) {
     if (crowded != 0) crowded--
-  } else if (load<u32>(other, ENTRY_GENERATION) != generation) {
-    if (crowded != 0) crowded--
-    entry = other
-  } else if (!conflict(load<u32>(plan, PLAN_CHUNKS) == PLAN_SMALL)) {
-    if (crowded < CROWDED * 2) crowded++
-    if (crowded > CROWDED && (misses & 15) != 0) return flow
-    if ((misses & 1) != 0) entry = other
+    return entry
   }
-  fillEntry(entry, plan, key, proto, flow)
-  return flow
+  if (load<u32>(other, ENTRY_GENERATION) != generation) {
+    if (crowded != 0) crowded--
+    return other
+  }
+  if (conflict(isSmall)) return entry
+  if (crowded < CROWDED * 2) crowded++
+  if (crowded > CROWDED && (misses & 15) != 0) return 0
+  return (misses & 1) != 0 ? other : entry
+}
+
+/** Takes all small entries out. */
+export function forgetCache(): void {
+  memory.fill(small, 0, (<usize>smallMax + 1) << SMALL_SHIFT)
 }
 
 // ---- search

@@ -19,8 +19,9 @@ import {
 } from '../../memory/layout/netdev.ts'
 import { ETH_LEN } from './frame.ts'
 import { firstMask } from './hook.ts'
-import { OUTER_SIZE, OUTERS, SCRATCH_OUTERS } from './layout.ts'
+import { OUTER_SIZE, OUTERS, OUTERS_LOG, SCRATCH_OUTERS } from './layout.ts'
 import { isLocal, isOddSource } from './local_input.ts'
+import { forgetCache } from './lookup.ts'
 import { isQuick } from './quick_key.ts'
 import { generation, scratch } from './state.ts'
 import { tunnelPort } from './tunnel_input.ts'
@@ -37,13 +38,20 @@ const OUTER_LAST: usize = 48
 const OUTER_GENERATION: usize = 52
 /** The port that received it. */
 const OUTER_FROM: usize = 56
-/** The tunnel device, and the first mask of its filters. */
-export const OUTER_DEV: usize = 60
-export const OUTER_MASK: usize = 64
-/** Has the packet metadata of the tunnel? */
-const OUTER_EXTERNAL: usize = 68
-/** The VNI. */
-export const OUTER_VNI: usize = 72
+/** The tunnel device; and the VNI, NO_METADATA when the device gives its packets none. */
+export const OUTER_DEV: usize = 64
+export const OUTER_VNI: usize = 68
+export const NO_METADATA: u32 = 0xffffffff
+/** The first mask of the device's filters. */
+export const OUTER_MASK: usize = 72
+/** The entry's name: no mask's address, and no other's while the generation lasts. 0: it has none. */
+export const OUTER_NAME: usize = 76
+
+/** Places that headers may have. */
+const WAYS: u32 = 4
+
+/** The name given last: odd. */
+let lastName: u32 = 1
 
 /** Destination address, type, version and length, ECN (its low bit: ECT(1) and CE are for the long way). */
 // @ts-ignore: decorator
@@ -70,30 +78,61 @@ function mask2(): v128 {
  */
 export function outerOf(dev: usize, data: usize, len: u32): usize {
   if (len < OUTER_LEN + ETH_LEN || load<u8>(data, 23) != 17) return 0
-  const place = (load<u32>(data, 26) ^ load<u32>(data, 46)) * 0x9e3779b1
-  const entry = scratch + SCRATCH_OUTERS + <usize>(place >>> 26) * OUTER_SIZE
+  const place = (load<u32>(data, 26) ^ rotl<u32>(load<u32>(data, 46), 9)) * 0x9e3779b1
+  let entry = entryAt(place >>> (32 - OUTERS_LOG))
   const a = v128.and(v128.load(data), mask0())
   const b = v128.and(v128.load(data, 16), mask1())
   const c = v128.and(v128.load(data, 32), mask2())
   const last = <u32>load<u16>(data, OUTER_LAST)
-  const other = v128.or(
-    v128.or(v128.xor(a, v128.load(entry)), v128.xor(b, v128.load(entry, 16))),
-    v128.xor(c, v128.load(entry, 32)),
-  )
-  if (
-    v128.any_true(other) ||
-    load<u32>(entry, OUTER_LAST) != last ||
-    load<u32>(entry, OUTER_GENERATION) != generation ||
-    load<usize>(entry, OUTER_FROM) != dev
-  ) {
-    if (!learn(entry, dev, data, a, b, c, last)) return 0
+  if (!holds(entry, dev, a, b, c, last)) {
+    entry = elsewhere(place >>> (32 - OUTERS_LOG), dev, data, a, b, c, last)
+    if (entry == 0) return 0
   }
-  if (load<usize>(entry, OUTER_DEV) == 0 || !isSound(data, len)) return 0
-  const inner = data + OUTER_LEN
   const tunnel = load<usize>(entry, OUTER_DEV)
+  if (tunnel == 0 || !isSound(data, len)) return 0
+  const inner = data + OUTER_LEN
   // A frame that the tunnel device has sent itself is dropped.
   if (load<u32>(inner, 6) == load<u32>(tunnel, NETDEV_MAC) && load<u16>(inner, 10) == load<u16>(tunnel, NETDEV_MAC + 4)) return 0
   return isQuick(inner, innerLen(data)) ? entry : 0
+}
+
+/** Headers that found no place of theirs. */
+let homeless: u32 = 0
+
+/**
+ * The entry of headers that are not in their first place: in one of the others, or made in one that is free. When all are
+ * taken, one in sixteen takes a place; the others are learned anew each time, and have no name. 0: nothing can be said.
+ */
+function elsewhere(row: u32, dev: usize, data: usize, a: v128, b: v128, c: v128, last: u32): usize {
+  let free: usize = 0
+  for (let i: u32 = 0; i < WAYS; i++) {
+    const entry = entryAt(row ^ i)
+    if (holds(entry, dev, a, b, c, last)) return entry
+    if (free == 0 && load<u32>(entry, OUTER_GENERATION) != generation) free = entry
+  }
+  const named = free != 0 || (++homeless & 15) == 0
+  if (free == 0) free = named ? entryAt(row ^ ((homeless >>> 4) & (WAYS - 1))) : entryAt(OUTERS)
+  return learn(free, dev, data, a, b, c, last, named) ? free : 0
+}
+
+// @ts-ignore: decorator
+@inline
+function entryAt(row: u32): usize {
+  return scratch + SCRATCH_OUTERS + <usize>row * OUTER_SIZE
+}
+
+/** Does the entry hold these bytes of a packet that came by this port? */
+// @ts-ignore: decorator
+@inline
+function holds(entry: usize, dev: usize, a: v128, b: v128, c: v128, last: u32): bool {
+  const ab = v128.or(v128.xor(a, v128.load(entry)), v128.xor(b, v128.load(entry, 16)))
+  const other = v128.or(ab, v128.xor(c, v128.load(entry, 32)))
+  return (
+    !v128.any_true(other) &&
+    load<u32>(entry, OUTER_LAST) == last &&
+    load<u32>(entry, OUTER_GENERATION) == generation &&
+    load<usize>(entry, OUTER_FROM) == dev
+  )
 }
 
 /** Bytes of the inner frame, by the UDP header of a sound packet. */
@@ -118,7 +157,7 @@ function isSound(data: usize, len: u32): bool {
 }
 
 /** What the long way would say of these bytes, into the entry. False: nothing can be said of such. */
-function learn(entry: usize, dev: usize, data: usize, a: v128, b: v128, c: v128, last: u32): bool {
+function learn(entry: usize, dev: usize, data: usize, a: v128, b: v128, c: v128, last: u32, named: bool): bool {
   // No tag, IPv4 without options, no fragment, ECN 0 or ECT(0); no UDP checksum; a VNI and no other flag.
   if (
     (load<u32>(data, 12) & 0x1ffffff) != 0x450008 ||
@@ -149,18 +188,23 @@ function learn(entry: usize, dev: usize, data: usize, a: v128, b: v128, c: v128,
   const block = load<usize>(tunnel, NETDEV_INGRESS)
   const mask: usize = block == 0 ? 0 : firstMask(block)
   if (mask == 0) return true
+  const external = (load<u32>(tunnel, NETDEV_FEATURES) & NETDEV_F_EXTERNAL) != 0
+  if (named) {
+    lastName += 2
+    if (lastName == 1) forgetCache() // round: an entry of the cache may know another by the name that comes
+  }
   store<usize>(entry, tunnel, OUTER_DEV)
+  store<u32>(entry, external ? vni : NO_METADATA, OUTER_VNI)
   store<usize>(entry, mask, OUTER_MASK)
-  store<u32>(entry, vni, OUTER_VNI)
-  store<u32>(entry, load<u32>(tunnel, NETDEV_FEATURES) & NETDEV_F_EXTERNAL, OUTER_EXTERNAL)
+  store<u32>(entry, named ? lastName : 0, OUTER_NAME)
   return true
 }
 
 /** Does the tunnel device give its packets metadata? */
 // @ts-ignore: decorator
 @inline
-export function isExternal(entry: usize): bool {
-  return load<u32>(entry, OUTER_EXTERNAL) != 0
+function isExternal(entry: usize): bool {
+  return load<u32>(entry, OUTER_VNI) != NO_METADATA
 }
 
 /** Tunnel id, addresses, flags: the ninth chunk of the key. */
