@@ -13,7 +13,8 @@
 //       driver: af_xdp              # or af_packet, tap: a port with a device of the kernel's
 //       device: eth1                # the same name when absent
 //       role: uplink                # only what is for our tunnels is ours; access: everything is
-//       neigh: kernel               # who resolves the uplink's neighbours; own: the switch, which then gets everything
+//       neigh: kernel               # whose addresses, routes and neighbours it has, the kernel's; own: the switch's, which
+//                                   # then gets everything that comes in
 //   scripts: [setup.tc, rules.tc]   # ip and tc lines to run at the start, relative to this file
 //   workers: 1                      # datapath threads, which share the live ports; one for each core when absent
 //   profile: mlx5                   # say of each rule whether a NIC with this driver would offload it
@@ -79,6 +80,12 @@ const port = z
         c.addIssue({ code: 'custom', path: [key], message: `the driver ${p.driver} has no option ${key}` })
     if (p.neigh !== undefined && p.role !== 'uplink')
       c.addIssue({ code: 'custom', path: ['neigh'], message: 'only an uplink has neighbours: role: uplink' })
+    if (p.driver === 'tap' && p.neigh === 'kernel')
+      c.addIssue({
+        code: 'custom',
+        path: ['neigh'],
+        message: "the kernel's neighbours on a tap are those of its own end: neigh: own",
+      })
   })
 
 const schema = z.strictObject({
@@ -206,7 +213,7 @@ export function parseConfig(text: string, path: string): Config {
       driver: p.driver,
       device: p.device ?? p.name,
       role: p.role ?? 'access',
-      neigh: p.neigh ?? 'kernel',
+      neigh: p.neigh ?? (p.driver === 'tap' ? 'own' : 'kernel'),
       zerocopy: p.zerocopy ?? false,
     })),
     scripts: c.scripts.map((s) => resolve(dirname(path), s)),

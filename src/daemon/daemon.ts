@@ -4,6 +4,7 @@
 //   switch thread    the switch: time, host, works; requests that change links and neighbours (switch_thread.ts)
 //   control workers  all other requests, at the same time                                   (control_thread.ts)
 //   datapath threads packets of live ports                                                  (datapath.ts, live_ports.ts)
+//   notifier         follows the kernel's neighbours and routes, where uplinks have them     (notifier.ts)
 //
 //   configuration ─▶ switch thread: ports, start-up scripts ─▶ control workers ─▶ socket ─▶ requests, until `close`
 //
@@ -29,7 +30,8 @@ import type { JournalData } from './journalled.ts'
 import { newListening, setListening } from './listening.ts'
 import type { Log } from './log.ts'
 import { openMetrics } from './metrics.ts'
-import { isLive } from './port_config.ts'
+import { NotifierThread } from './notifier.ts'
+import { isLive, kernelUplinks } from './port_config.ts'
 import { type CommonData, END, type Failed, type Ready, type Said, type SwitchThreadData } from './protocol.ts'
 import { Seats } from './seats.ts'
 import { tables } from './tables/index.ts'
@@ -43,6 +45,7 @@ export interface Daemon {
   readonly http: HttpServer
   readonly seats: Seats
   readonly datapath: DatapathThreads
+  readonly notifier: NotifierThread
   /** Nanoseconds of the switch's clock. */
   now(): number
   /** Settles with what makes it impossible to go on: the death of the switch thread. */
@@ -122,10 +125,20 @@ export async function startDaemon(config: Config, log: Log): Promise<Daemon> {
     log,
     failed: fail,
   })
+  const notifier = new NotifierThread({
+    arena,
+    began,
+    listening: common.listening,
+    uplinks: kernelUplinks(ports),
+    journal: journal !== undefined,
+    log,
+    tell: (message) => server?.tell(message, 0),
+  })
   const close = async (): Promise<void> => {
     ending = true
     clearInterval(events)
     await server?.close()
+    await notifier.close()
     await datapath.close()
     await http?.close()
     await seats.close()
@@ -165,6 +178,7 @@ export async function startDaemon(config: Config, log: Log): Promise<Daemon> {
     http,
     seats,
     datapath,
+    notifier,
     now: openClock(began),
     failed,
     async close() {

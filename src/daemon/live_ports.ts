@@ -8,6 +8,7 @@
 // of uplinks as the switch's addresses and tunnel devices are. A port whose device is not there drops by name. Everything
 // here is called from the switch thread and does not block.
 
+import { withRtnl } from '../flow/rtnl.ts'
 import { type Arena, rcuOf, reserve, workerOf } from '../memory/arena.ts'
 import { DROP_NO_SLOT, DROP_PORT_GONE, DROP_RX_MISSED, DROP_WORKER_DIED } from '../memory/layout/drop.ts'
 import {
@@ -41,7 +42,7 @@ import {
 import { WORKER_EMIT_COUNT, WORKER_FREE, WORKER_FREE_COUNT } from '../memory/layout/worker.ts'
 import { ringAdvance, ringPeek } from '../memory/ring.ts'
 import { linkSetFlags, linkSetMac, linkSetMtu } from '../net/link.ts'
-import { netdevFlags, netdevIsUp, netdevMac, netdevMtu, nextNetdev } from '../net/netdev.ts'
+import { isKernels, netdevFlags, netdevIsUp, netdevMac, netdevMtu, nextNetdev } from '../net/netdev.ts'
 import { type DeviceFilter, sameFilter } from '../port/endpoints.ts'
 import { linkOf } from '../port/link.ts'
 import type { OpenPort, PortDriver, PortSpec, QueueRoom } from '../port/port.ts'
@@ -326,9 +327,12 @@ export class LivePorts {
       this.#carrier(p, link.running)
     }
     const { dev } = p.spec
-    if (p.open.isDevice && link.mtu !== netdevMtu(this.#a, dev)) linkSetMtu(this.#a, dev, link.mtu)
+    if (isKernels(this.#a, dev)) return // mirrored: its MTU and address come by themselves
+    if (p.open.isDevice && link.mtu !== netdevMtu(this.#a, dev))
+      withRtnl(this.#a, () => linkSetMtu(this.#a, dev, link.mtu))
     const mac = netdevMac(this.#a, dev)
-    if (p.open.isDevice && link.mac.some((byte, i) => byte !== mac[i])) linkSetMac(this.#a, dev, link.mac)
+    if (p.open.isDevice && link.mac.some((byte, i) => byte !== mac[i]))
+      withRtnl(this.#a, () => linkSetMac(this.#a, dev, link.mac))
   }
 
   /** Tries to open a port whose device was gone. */
@@ -354,11 +358,14 @@ export class LivePorts {
     })
   }
 
-  /** The switch's device says whether there is a carrier. */
+  /** The switch's device says whether there is a carrier; a mirrored one says what the kernel says. */
   #carrier(p: Held, is: boolean): void {
     const { dev } = p.spec
-    const flags = netdevFlags(this.#a, dev)
-    linkSetFlags(this.#a, dev, is ? flags | IFF_RUNNING | IFF_LOWER_UP : flags & ~(IFF_RUNNING | IFF_LOWER_UP))
+    if (isKernels(this.#a, dev)) return
+    withRtnl(this.#a, () => {
+      const flags = netdevFlags(this.#a, dev)
+      linkSetFlags(this.#a, dev, is ? flags | IFF_RUNNING | IFF_LOWER_UP : flags & ~(IFF_RUNNING | IFF_LOWER_UP))
+    })
   }
 
   /** What the kernel missed, while there is somebody to ask. */

@@ -13,9 +13,18 @@ const SLOTS_XDP = 2048
 /** Has the port anything behind it? */
 export const isLive = (p: PortConfig): boolean => p.driver !== 'dummy'
 
+/** Is the port a device of the kernel's, so that it has the device's address and neighbours? */
+const isDevice = (p: PortConfig): boolean => p.driver === 'af_packet' || p.driver === 'af_xdp'
+
+/** The uplinks whose neighbours and routes are the kernel's: its device, and the port. */
+export const kernelUplinks = (ports: readonly PortConfig[]): ReadonlyMap<string, string> =>
+  new Map(
+    ports.filter((p) => isDevice(p) && p.role === 'uplink' && p.neigh === 'kernel').map((p) => [p.device, p.name]),
+  )
+
 /** A port that is a device of the kernel's has its address and MTU. */
 export function realPort(p: PortConfig): PortConfig {
-  if (p.driver !== 'af_packet' && p.driver !== 'af_xdp') return p
+  if (!isDevice(p)) return p
   const link = linkOf(p.device)
   return link === undefined ? p : { ...p, mac: link.mac, mtu: link.mtu }
 }

@@ -3,6 +3,7 @@
 import type { PortConfig } from './config.ts'
 import type { Seat } from './datapath_protocol.ts'
 import type { JournalData } from './journalled.ts'
+import type { MirrorData } from './kernel_mirror.ts'
 import type { Query } from './tables/table.ts'
 
 /** Every thread. */
@@ -29,6 +30,23 @@ export interface SwitchThreadData extends CommonData {
 export interface ControlThreadData extends CommonData {
   readonly role: 'control'
   readonly memory: WebAssembly.Memory
+}
+
+export interface NotifierThreadData extends MirrorData {
+  readonly role: 'notifier'
+  readonly memory: WebAssembly.Memory
+  readonly began: bigint
+  readonly listening: Int32Array
+}
+
+/** Main to the notifier: other uplinks are mirrored from now on, by the kernel's name of each. */
+export interface Uplinks {
+  readonly uplinks: readonly (readonly [device: string, port: string])[]
+}
+
+/** The notifier to main: it has read everything, of so many devices, and follows. */
+export interface Followed {
+  readonly followed: number
 }
 
 /** The switch thread to main, when everything stands: others may work on the arena. */

@@ -2,7 +2,7 @@
 // paths (the event worker of the mlx5e scheme). Requests that change links, addresses, routes or neighbours are done here,
 // because the host must hear of them at once; all others are the control workers'.
 //
-//   journal or start-up scripts ─▶ ready ─▶ [ main's post · packets of datapath threads · timers and works that are due · sleep ] …
+//   the kernel's side · journal or start-up scripts ─▶ ready ─▶ [ main's post · packets of datapath threads · timers and works that are due · sleep ] …
 //
 // It sleeps on the bell of the workqueue: who posts a work rings it, main rings it behind a message, a datapath thread
 // behind what it handed up. While it sleeps it is no RCU reader. It never returns to an event loop, so nothing here is
@@ -26,9 +26,10 @@ import { splitScript } from '../tc/line.ts'
 import { openClock } from './clock.ts'
 import { ConfigError } from './config_error.ts'
 import { firstJournal, Journalled, restore, withIndexes } from './journalled.ts'
+import { type MirrorData, openMirror, readKernel } from './kernel_mirror.ts'
 import { LivePorts } from './live_ports.ts'
 import { LookupWatch } from './lookup_watch.ts'
-import { isLive, livePort, packetBytes, packetSlots, realPort } from './port_config.ts'
+import { isLive, kernelUplinks, livePort, packetBytes, packetSlots, realPort } from './port_config.ts'
 import { type Died, END, type Failed, type Ready, type Said, type SwitchThreadData, type Vacant } from './protocol.ts'
 import { openRequests } from './request_thread.ts'
 
@@ -52,6 +53,7 @@ function open(data: SwitchThreadData): void {
     packetBytes: packetBytes(configured),
     workers: data.workers,
     profile: data.profile,
+    offload: data.workers > 0,
   })
   const { arena } = sw
   traceOpen(arena, TRACE_EVENTS)
@@ -67,7 +69,13 @@ function open(data: SwitchThreadData): void {
     },
   }
   const control: Control = sw.control
-  if (data.journal === undefined || !restore(control, data.journal, say)) {
+  const uplinks = kernelUplinks(configured)
+  const mirror = (): void => {
+    if (uplinks.size > 0) mirrorOnce(control, { uplinks, journal: data.journal !== undefined })
+  }
+  if (data.journal !== undefined && restore(control, data.journal, say)) mirror()
+  else {
+    mirror()
     for (const script of data.scripts) runScript(sw, script)
     if (data.journal !== undefined) firstJournal(control, data.journal)
   }
@@ -100,6 +108,16 @@ function open(data: SwitchThreadData): void {
   journal.close()
   sw.close()
   leave(arena)
+}
+
+/** The kernel's side as it is now, so that scripts find it: the notifier thread takes over from here. Throws SysError. */
+function mirrorOnce(control: Control, data: MirrorData): void {
+  const { mirror, notifier } = openMirror(control, data, say)
+  try {
+    readKernel(control, mirror, notifier)
+  } finally {
+    notifier.close()
+  }
 }
 
 /** Runs the lines of a start-up script; the first that is refused is one too many. Throws ConfigError. */

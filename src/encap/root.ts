@@ -11,7 +11,7 @@
 import { type Arena, reserve } from '../memory/arena.ts'
 import { HASH_TABLE_SIZE, hashInit } from '../memory/hash_table.ts'
 import { SUPER_PART_ENCAP, SUPER_PART_WORKQUEUE, SUPER_PARTS } from '../memory/layout/super.ts'
-import { add, load } from '../sync/atomic.ts'
+import { add, load, store } from '../sync/atomic.ts'
 import { ENCAP_TBL, NEIGH } from '../sync/lock_order.ts'
 import { lock, unlock } from '../sync/mutex.ts'
 import { initQueue, initWork, postAt, QUEUE_WORDS, WORK_WORDS } from '../sync/workqueue.ts'
@@ -24,7 +24,7 @@ export const ROOT_ENCAP_LOCK = 0
 export const ROOT_NEIGH_LOCK = 4
 /** MODE_*. @constant */
 export const ROOT_MODE = 8
-/** Period of neigh_stats, milliseconds: the least delay_probe_time; only ever shrinks. @atomic */
+/** Period of neigh_stats, milliseconds: of the least delay_probe_time. @atomic */
 export const ROOT_MIN_INTERVAL = 12
 /** Number of the next encap entry, for people: 1, 2, … @under encap_tbl */
 export const ROOT_NEXT_ID = 16
@@ -154,6 +154,15 @@ export const postNeighStats = (a: Arena): void => {
   const root = rootOf(a)
   postAt(a.m, (root + ROOT_STATS_WORK) >> 2, hooksOf(a).now() + load(a.m, (root + ROOT_MIN_INTERVAL) >> 2))
 }
+
+/**
+ * The least delay_probe_time of the devices, ms, where a kernel says it. Half of it is the period: a kernel looks at the time
+ * of the last use when a neighbour's reachable time is over, and a use that is reported a moment late would be none.
+ */
+export const setProbeTime = (a: Arena, ms: number): void => {
+  store(a.m, (rootOf(a) + ROOT_MIN_INTERVAL) >> 2, Math.max(MIN_PERIOD, ms >> 1))
+}
+const MIN_PERIOD = 50
 
 /** One more of STAT_*. */
 export const tally = (a: Arena, stat: number, n = 1): void => {

@@ -31,7 +31,7 @@ import { arpInput } from './arp.ts'
 import { ctFragment, ctRefragment } from './ct_fragment.ts'
 import { ipv4Input } from './ip_input.ts'
 import { ipv6Input } from './ip6_input.ts'
-import { nextNeighbourTimer, runNeighbourTimers, watchNeighbours } from './neighbour.ts'
+import { lookAtHeld, nextNeighbourTimer, runNeighbourTimers, watchNeighbours } from './neighbour.ts'
 import { nextFragmentTimer, runFragmentTimers } from './reassembly.ts'
 import { type HostDatapath, type HostState, newState } from './state.ts'
 import { innerTooBig } from './tunnel_error.ts'
@@ -65,6 +65,11 @@ export class Host {
   advance(): void {
     runNeighbourTimers(this.state)
     runFragmentTimers(this.state)
+  }
+
+  /** Looks at what other threads have made possible: for an owner who is not alone. */
+  look(): void {
+    lookAtHeld(this.state)
   }
 
   /** When `advance` is next wanted: nanoseconds, Infinity when nothing waits. */

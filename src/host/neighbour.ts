@@ -18,6 +18,7 @@ import {
   NEIGH_ARMED,
   NEIGH_DEV,
   NEIGH_FAMILY,
+  NEIGH_GENERATION,
   NEIGH_PROBES,
   NEIGH_TIMER,
   NEIGH_TIMERS_CHANGED,
@@ -25,6 +26,7 @@ import {
   neighAddress,
   neighEach,
   neighListen,
+  neighLookup,
   neighSnapshot,
   neighTable,
   neighTimerHook,
@@ -52,6 +54,10 @@ export interface Held {
   frames: Uint8Array[]
   /** Bytes as the kernel counts them. */
   bytes: number
+  /** Whom they wait for: its struct is another's when it went away unheard. */
+  readonly family: number
+  readonly address: Uint8Array
+  readonly dev: number
 }
 
 /** The kmalloc size that holds n bytes. */
@@ -113,6 +119,16 @@ function settleHeld(h: HostState, n: number): void {
   }
 }
 
+/** Other threads may have changed neighbours (a kernel's are mirrored by one): looks after those who wait. */
+export function lookAtHeld(h: HostState): void {
+  const generation = load(h.a.m, (neighTable(h.a) + NEIGH_GENERATION) >> 2)
+  if (generation === h.neighGeneration) return
+  h.neighGeneration = generation
+  for (const [n, { family, address, dev }] of [...h.held])
+    if (neighLookup(h.a, family, address, dev) === n) settleHeld(h, n)
+    else giveUp(h, n)
+}
+
 /** Those who waited in vain end here. */
 function giveUp(h: HostState, n: number): void {
   const held = h.held.get(n)
@@ -170,7 +186,14 @@ export function neighOutput(h: HostState, pkt: number, dev: number, family: numb
 function hold(h: HostState, pkt: number, n: number): void {
   let held = h.held.get(n)
   if (held === undefined) {
-    held = { frames: [], bytes: 0 }
+    const { m } = h.a
+    held = {
+      frames: [],
+      bytes: 0,
+      family: m[(n + NEIGH_FAMILY) >> 2],
+      address: neighAddress(h.a, n),
+      dev: m[(n + NEIGH_DEV) >> 2],
+    }
     h.held.set(n, held)
   }
   const frame = frameOf(h, pkt)
@@ -212,7 +235,7 @@ export function runNeighbourTimers(h: HostState): void {
   const now = nowMs(h)
   if (load(h.a.m, (neighTable(h.a) + NEIGH_TIMERS_CHANGED) >> 2)) rearmAll(h)
   for (let n = h.timers.take(now); n >= 0; n = h.timers.take(now)) expire(h, n)
-  for (const n of [...h.held.keys()]) settleHeld(h, n)
+  lookAtHeld(h)
   if (now < h.nextGc) return
   h.nextGc = now + GC_PERIOD
   neighGc(h.a, AF_INET, now)

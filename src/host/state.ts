@@ -65,6 +65,8 @@ export interface HostState {
   ipId: number
   /** When the neighbour tables are next looked through (neigh_periodic_work), milliseconds. */
   nextGc: number
+  /** NEIGH_GENERATION when those who wait were last looked after. */
+  neighGeneration: number
 }
 
 export const newState = (a: Arena, dp: HostDatapath, clock: () => number): HostState => ({
@@ -80,6 +82,7 @@ export const newState = (a: Arena, dp: HostDatapath, clock: () => number): HostS
   icmpGlobal: { credit: 0, stamp: Number.NEGATIVE_INFINITY },
   ipId: 1,
   nextGc: 15000,
+  neighGeneration: 0,
 })
 
 /** Milliseconds of the switch's clock. */

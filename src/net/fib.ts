@@ -72,6 +72,8 @@ export const ROUTE_PREFSRC = 80
 export const ROUTE_FLAGS = 96
 /** In ROUTE_FLAGS, ours alone: the gateway is an address of ours, so the destination counts as on link. */
 export const ROUTE_F_OWN_GATEWAY = 0x40000000
+/** In ROUTE_FLAGS, ours alone: a kernel's route, mirrored (net/mirror.ts). */
+export const ROUTE_F_KERNEL = 0x20000000
 /** Age: smaller is older. */
 export const ROUTE_SEQ = 100
 /** Metrics that were given: bit n for RTAX n; RTAX_LOCK's word, RTAX_ADVMSS, RTAX_HOPLIMIT. */

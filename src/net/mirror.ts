@@ -1,7 +1,7 @@
 // The mirror of a kernel: what it says of links, addresses, routes and neighbours becomes the switch's own tables.
 //
-//   device       a port of the switch has the kernel's device of its name behind it; a tunnel device of the kernel that is
-//                `external` and of a kind that we know becomes one of ours; loopback is loopback. Nothing else is seen
+//   device       a port of the switch has a device of the kernel's behind it, found by its name; a tunnel device of the kernel
+//                that is `external` and of a kind that we know becomes one of ours; loopback is loopback. Nothing else is seen
 //   ifindex      the kernel's and ours differ; the map between them is here
 //   address      of the devices that are seen, and local ones of all others, at loopback
 //   route        tables local, main and default, of the devices that are seen. A route by another device is an unreachable
@@ -13,7 +13,11 @@
 // Links and neighbours are told one by one and are absolute: an event is the whole state of its object. Addresses and
 // routes are read anew after any change, because a kernel takes routes away without a word (those of a device that went
 // down, those that named a deleted address). What is new comes in before what is old goes, so no packet is without a route in
-// between. All changes run under rtnl, on the notifier's thread. Nothing here is asked of by its caller twice.
+// between. All changes run under rtnl, on the notifier's thread.
+//
+// What came from the kernel is marked in the arena: devices, and with them their addresses and neighbours, NETDEV_F_KERNEL;
+// routes ROUTE_F_KERNEL. So another mirror on another thread may go on where one has ended or died: it finds what is marked,
+// and makes it what the kernel says. Only which ifindex is whose it has to be told anew, by `replace('link')`.
 
 import type { Arena } from '../memory/arena.ts'
 import {
@@ -46,7 +50,18 @@ import * as L from '../wire/rtm_link.ts'
 import * as N from '../wire/rtm_neigh.ts'
 import * as R from '../wire/rtm_route.ts'
 import { addrInsert, addrRemove, type NewAddr, nextAddr, readAddr } from './addr.ts'
-import { fibEach, fibInsert, fibRemove, type NewRoute, newRoute, ROUTE_OIF } from './fib.ts'
+import {
+  fibEach,
+  fibInsert,
+  fibRemove,
+  type NewRoute,
+  newRoute,
+  ROUTE_F_KERNEL,
+  ROUTE_FLAGS,
+  ROUTE_OIF,
+  ROUTE_SEQ,
+  readRoute,
+} from './fib.ts'
 import { familyBytes } from './inet.ts'
 import { linkDelete, newAddr } from './link.ts'
 import { publishLocal } from './local.ts'
@@ -72,10 +87,13 @@ import {
   netdevIsUp,
   netdevMac,
   netdevMtu,
+  netdevName,
   netdevNotify,
+  netdevRename,
   netdevSetFlags,
   netdevSetMac,
   netdevSetMtu,
+  nextNetdev,
   udpPortClose,
   udpPortOpen,
 } from './netdev.ts'
@@ -84,10 +102,18 @@ import { type NetContext, netRequest, rtnlWord } from './request.ts'
 export type MirrorKind = 'link' | 'addr' | 'route' | 'neigh'
 
 export interface MirrorOptions {
-  /** Ports of the switch that a kernel's device of the same name is behind. */
-  readonly ports: readonly string[]
+  /** Devices of the kernel that are behind a port of the switch, and the port. */
+  readonly ports: ReadonlyMap<string, string>
+  /** Why the kernel's tunnel devices cannot be devices of the switch; undefined: they can. */
+  readonly noTunnels?: string
   /** Something of the kernel's cannot be had here, and why. */
   refused?(what: string, why: string): void
+}
+
+/** A route of the kernel's that is in the table. */
+interface Known {
+  readonly key: string
+  readonly route: number
 }
 
 const UP = IFF_UP | IFF_RUNNING | IFF_LOWER_UP
@@ -106,8 +132,11 @@ export class Mirror {
   /** The kernel's ifindex to ours. */
   readonly #ours = new Map<number, number>()
   readonly #theirs = new Map<number, number>()
+  #ports: ReadonlyMap<string, string>
   /** Routes that came from the kernel: of each (table, family, prefix, …) those that there are, best first. */
-  #routes = new Map<string, { key: string; route: number }[]>()
+  #routes: Map<string, Known[]> | undefined
+  /** What was refused, so that it is said once. */
+  readonly #refused = new Set<string>()
   #asks = 0
   readonly #b = new Builder(2048)
 
@@ -115,6 +144,12 @@ export class Mirror {
     this.#c = c
     this.#a = c.a
     this.#o = o
+    this.#ports = o.ports
+  }
+
+  /** Other devices are behind other ports from now on. All links are to be replaced behind this. */
+  setPorts(ports: ReadonlyMap<string, string>): void {
+    this.#ports = ports
   }
 
   /** Everything of a kind. Takes rtnl. */
@@ -184,9 +219,13 @@ export class Mirror {
 
   // ---- links
   #replaceLinks(messages: readonly Uint8Array[]): void {
+    const a = this.#a
     const there = new Set(messages.map((m) => L.ifiIndex(viewOf(m))))
     for (const theirs of [...this.#ours.keys()]) if (!there.has(theirs)) this.#delLink(theirs)
     for (const m of messages) this.#newLink(m)
+    // What an earlier mirror has left, and the kernel has no more.
+    for (let dev = nextNetdev(a, 0); dev !== 0; dev = nextNetdev(a, dev))
+      if (isKernels(a, dev) && !this.#theirs.has(netdevIfindex(a, dev))) this.#lose(dev)
   }
 
   #newLink(message: Uint8Array): readonly MirrorKind[] {
@@ -197,6 +236,10 @@ export class Mirror {
     const name = tb[L.IFLA_IFNAME] ? attrString(d, tb[L.IFLA_IFNAME]) : ''
     let dev = this.#dev(theirs)
     let fresh = false
+    if (dev !== 0 && dev !== loopbackDev(a) && !this.#hasName(dev, name)) {
+      this.#delLink(theirs)
+      dev = 0
+    }
     if (dev === 0) {
       dev = this.#adopt(message, theirs, name)
       if (dev === 0) return NOTHING
@@ -224,7 +267,7 @@ export class Mirror {
     try {
       if (up) this.#c.kinds.of(a, dev)?.open?.(a, dev)
     } catch (e) {
-      this.#o.refused?.(`device ${netdevIfindex(a, dev)}`, String((e as Error).message))
+      this.#refuse(`device ${netdevName(a, dev)}`, String((e as Error).message))
       return
     }
     netdevSetFlags(a, dev, up ? netdevFlags(a, dev) | UP : netdevFlags(a, dev) & ~UP)
@@ -238,21 +281,38 @@ export class Mirror {
     const a = this.#a
     const d = viewOf(message)
     let dev = 0
+    const port = this.#ports.get(name)
     if (L.ifiFlags(d) & L.IFF_LOOPBACK) dev = loopbackDev(a)
-    else if (this.#o.ports.includes(name)) dev = netdevByName(a, name)
+    else if (port !== undefined) dev = netdevByName(a, port)
     else if (tb[L.IFLA_LINKINFO]) dev = this.#tunnel(message, name)
     if (dev === 0) return 0
     const ours = netdevIfindex(a, dev)
     this.#ours.set(theirs, ours)
     this.#theirs.set(ours, theirs)
-    const m = a.m
-    if (m[(dev + NETDEV_KIND) >> 2] === NETDEV_KIND_PORT) this.#empty(dev)
-    if (dev !== loopbackDev(a))
-      store(m, (dev + NETDEV_FEATURES) >> 2, m[(dev + NETDEV_FEATURES) >> 2] | NETDEV_F_KERNEL)
+    if (isKernels(a, dev)) return dev
+    if (dev === loopbackDev(a) || a.m[(dev + NETDEV_KIND) >> 2] === NETDEV_KIND_PORT) this.#empty(dev)
+    store(a.m, (dev + NETDEV_FEATURES) >> 2, a.m[(dev + NETDEV_FEATURES) >> 2] | NETDEV_F_KERNEL)
     return dev
   }
 
-  /** What the switch gave the port by itself goes: what it has is the kernel's to say. */
+  /** Is a device that was seen still the one that the kernel calls so? A tunnel device is renamed with it. */
+  #hasName(dev: number, name: string): boolean {
+    const a = this.#a
+    if (a.m[(dev + NETDEV_KIND) >> 2] === NETDEV_KIND_PORT) return this.#ports.get(name) === netdevName(a, dev)
+    if (netdevName(a, dev) === name) return true
+    if (netdevByName(a, name) !== 0) return false
+    netdevRename(a, dev, name)
+    netdevNotify(a, L.RTM_NEWLINK, dev)
+    return true
+  }
+
+  #refuse(what: string, why: string): void {
+    if (this.#refused.has(`${what} ${why}`)) return
+    this.#refused.add(`${what} ${why}`)
+    this.#o.refused?.(what, why)
+  }
+
+  /** What the switch gave the device by itself goes: what it has is the kernel's to say. */
   #empty(dev: number): void {
     const a = this.#a
     const ifindex = netdevIfindex(a, dev)
@@ -266,6 +326,7 @@ export class Mirror {
     })
     neighFlush(a, dev)
     publishLocal(a)
+    this.#routes = undefined
   }
 
   /** A device of ours for an `external` tunnel device of the kernel. */
@@ -282,7 +343,17 @@ export class Mirror {
     forEachAttr(d, data, data + attrLen(d, data), (type, o) => {
       if (type === wanted.external && (attrLen(d, o) === 0 || d.getUint8(o) !== 0)) external = true
     })
-    if (!external || netdevByName(a, name) !== 0) return 0
+    if (!external) return 0
+    if (this.#o.noTunnels !== undefined) {
+      this.#refuse(`${kind} ${name}`, this.#o.noTunnels)
+      return 0
+    }
+    const known = netdevByName(a, name)
+    if (known !== 0) {
+      if (isKernels(a, known) && this.#c.kinds.of(a, known)?.name === kind) return known
+      this.#refuse(`${kind} ${name}`, 'the switch has another device of that name')
+      return 0
+    }
     const b = this.#b
     b.begin(L.RTM_NEWLINK, NLM_F_REQUEST | NLM_F_CREATE)
     L.ifinfomsg(b, 0, 0, 0, 0, 0)
@@ -299,7 +370,7 @@ export class Mirror {
       netRequest(this.#c, b.end(), () => {})
     } catch (e) {
       if (!(e instanceof NetlinkError)) throw e
-      this.#o.refused?.(`${kind} ${name}`, e.message)
+      this.#refuse(`${kind} ${name}`, e.message)
       return 0
     }
     return netdevByName(a, name)
@@ -309,18 +380,26 @@ export class Mirror {
     const a = this.#a
     const dev = this.#dev(theirs)
     if (dev === 0 || dev === loopbackDev(a)) return NOTHING
+    this.#ours.delete(theirs)
+    this.#theirs.delete(netdevIfindex(a, dev))
+    this.#lose(dev)
+    return ALL
+  }
+
+  /** A device of the kernel's that is no more, or that is to be the switch's own again. */
+  #lose(dev: number): void {
+    const a = this.#a
     // A port stays, without the kernel's device behind it: down until that comes back under its name.
     if (a.m[(dev + NETDEV_KIND) >> 2] === NETDEV_KIND_PORT) {
+      if (!netdevIsUp(a, dev)) return
       this.#setUp(dev, false)
       this.#empty(dev)
-    } else {
+    } else if (dev !== loopbackDev(a)) {
       const type = this.#c.kinds.of(a, dev)
       linkDelete(a, dev)
       type?.dellink(a, dev)
+      this.#routes = undefined
     }
-    this.#ours.delete(theirs)
-    this.#theirs.delete(netdevIfindex(a, dev))
-    return ALL
   }
 
   // ---- addresses
@@ -376,21 +455,37 @@ export class Mirror {
       const n = this.#routeOf(m)
       if (n === null) continue
       const group = groupOf(n)
-      const known = wanted.get(group)
+      const others = wanted.get(group)
       const one = { key: routeKey(n), n }
-      if (known === undefined) wanted.set(group, [one])
-      else known.push(one)
+      if (others === undefined) wanted.set(group, [one])
+      else others.push(one)
     }
-    const now = new Map<string, { key: string; route: number }[]>()
+    const known = this.#routes ?? this.#marked()
+    const now = new Map<string, Known[]>()
     for (const [group, list] of wanted) {
-      const before = this.#routes.get(group) ?? []
+      const before = known.get(group) ?? []
       const same = before.length === list.length && before.every((x, i) => x.key === list[i].key)
       now.set(group, same ? before : list.map(({ key, n }) => ({ key, route: fibInsert(a, n, true) })))
       if (!same) for (const x of before) fibRemove(a, x.route)
     }
-    for (const [group, before] of this.#routes) if (!now.has(group)) for (const x of before) fibRemove(a, x.route)
+    for (const [group, before] of known) if (!now.has(group)) for (const x of before) fibRemove(a, x.route)
     this.#routes = now
     publishLocal(a)
+  }
+
+  /** The routes that an earlier mirror has left. */
+  #marked(): Map<string, Known[]> {
+    const { m } = this.#a
+    const all: number[] = []
+    fibEach(this.#a, (r) => {
+      if (m[(r + ROUTE_FLAGS) >> 2] & ROUTE_F_KERNEL) all.push(r)
+    })
+    const known = new Map<string, Known[]>()
+    for (const route of all.sort((x, y) => m[(x + ROUTE_SEQ) >> 2] - m[(y + ROUTE_SEQ) >> 2])) {
+      const n = readRoute(this.#a, route)
+      known.set(groupOf(n), [...(known.get(groupOf(n)) ?? []), { key: routeKey(n), route }])
+    }
+    return known
   }
 
   #routeOf(message: Uint8Array): NewRoute | null {
@@ -420,6 +515,7 @@ export class Mirror {
       tos: R.rtmTos(d),
       metric: attrs[R.RTA_PRIORITY] ? d.getUint32(attrs[R.RTA_PRIORITY], true) : 0,
       prefsrc: sixteen(attrs[R.RTA_PREFSRC]),
+      flags: ROUTE_F_KERNEL,
     })
     if (attrs[R.RTA_METRICS]) {
       forEachAttr(d, attrs[R.RTA_METRICS], attrs[R.RTA_METRICS] + attrLen(d, attrs[R.RTA_METRICS]), (metric, o) => {
@@ -444,7 +540,7 @@ export class Mirror {
     n.oif = netdevIfindex(a, dev)
     n.gateway = hop.gateway
     n.gatewayFamily = hop.family
-    n.flags = hop.flags & R.RTNH_F_ONLINK
+    n.flags |= hop.flags & R.RTNH_F_ONLINK
     return n
   }
 
@@ -485,8 +581,13 @@ export class Mirror {
     neighEach(a, (n) => {
       const dev = a.m[(n + NEIGH_DEV) >> 2]
       // One that only waits to be asked for is not the kernel's yet.
-      if (isKernels(a, dev) && !there.has(n) && load(a.m, (n + NEIGH_ASKED) >> 2) === 0) neighRemove(a, n)
+      if (this.#hasNeighbours(dev) && !there.has(n) && load(a.m, (n + NEIGH_ASKED) >> 2) === 0) neighRemove(a, n)
     })
+  }
+
+  /** Loopback's are of nobody's interest. */
+  #hasNeighbours(dev: number): boolean {
+    return isKernels(this.#a, dev) && dev !== loopbackDev(this.#a)
   }
 
   #neighbour(message: Uint8Array, gone: boolean): number {
@@ -494,7 +595,7 @@ export class Mirror {
     const d = viewOf(message)
     const family = N.ndmFamily(d)
     const dev = this.#dev(N.ndmIfindex(d))
-    if (dev === 0 || !isKernels(a, dev) || (family !== R.AF_INET && family !== R.AF_INET6)) return 0
+    if (dev === 0 || !this.#hasNeighbours(dev) || (family !== R.AF_INET && family !== R.AF_INET6)) return 0
     if (N.ndmFlags(d) & N.NTF_PROXY) return 0
     const attrs = new Int32Array(N.NDA_LLADDR + 1)
     parseAttrs(d, N.NDMSG_ATTRS, message.length, attrs, N.NDA_LLADDR)

@@ -344,8 +344,8 @@ export function neighUpdateAdmin(
 export function neighUse(a: Arena, n: number, now: number): number {
   const m = a.m
   const state = m[(n + NEIGH_STATE) >> 2]
-  if (state & NUD_CONNECTED) return state
   if (isKernels(a, m[(n + NEIGH_DEV) >> 2])) return askKernel(a, n, state, now)
+  if (state & NUD_CONNECTED) return state
   lockNeighbours(a)
   const old = m[(n + NEIGH_STATE) >> 2]
   let next = old
@@ -369,9 +369,13 @@ export function neighUse(a: Arena, n: number, now: number): number {
 /** Milliseconds between two questions for one neighbour: the kernel goes on by itself meanwhile. */
 const ASK_INTERVAL = 1000
 
-/** The kernel resolves: it is asked by whoever mirrors it. Gives back the state, which is the kernel's. */
+/**
+ * The kernel resolves: it is asked by whoever mirrors it, and told of the use of one that is reachable, which therefore does
+ * not go stale. Not of a permanent one: NTF_USE would take its permanence. Gives back the state, which is the kernel's.
+ */
 function askKernel(a: Arena, n: number, state: number, now: number): number {
   const { m } = a
+  if (state & (NUD_PERMANENT | NUD_NOARP)) return state
   const since = ((now | 0) - m[(n + NEIGH_USED) >> 2]) | 0
   if (load(m, (n + NEIGH_ASKED) >> 2) !== 0 || (m[(n + NEIGH_PROBES) >> 2] !== 0 && since < ASK_INTERVAL)) return state
   lockNeighbours(a)
@@ -406,6 +410,7 @@ export function neighMirror(
     writeEnd(a, n)
     m[(n + NEIGH_PROBES) >> 2] = 0
     setTimerLocked(a, n, 0, false)
+    gcListLocked(a, n, false)
   }
   unlockNeighbours(a)
   if (changed) neighNotify(a, RTM_NEWNEIGH, n)

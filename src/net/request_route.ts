@@ -24,10 +24,11 @@ import {
   fibSorted,
   type NewRoute,
   newRoute,
+  ROUTE_F_KERNEL,
   ROUTE_F_OWN_GATEWAY,
+  ROUTE_FLAGS,
   ROUTE_GW_FAMILY,
   ROUTE_METRIC,
-  ROUTE_OIF,
   ROUTE_TABLE,
   ROUTE_TOS,
   readRoute,
@@ -227,7 +228,7 @@ export function delRoute(r: Request): void {
     return n.gatewayFamily === 0 || (k.gatewayFamily === n.gatewayFamily && sameAddress(k.gateway, n.gateway))
   })
   if (x === 0) refuse(ESRCH)
-  refuseKernels(a, netdevByIndex(a, a.m[(x + ROUTE_OIF) >> 2]))
+  if (a.m[(x + ROUTE_FLAGS) >> 2] & ROUTE_F_KERNEL) refuse(EOPNOTSUPP, "the route is the kernel's: change it there")
   const table = a.m[(x + ROUTE_TABLE) >> 2]
   fibRemove(a, x)
   if (table === R.RT_TABLE_LOCAL) publishLocal(a)
@@ -300,7 +301,7 @@ export function fillRoute(n: NewRoute, b: Builder): void {
     protocol: n.protocol,
     scope: n.scope,
     type: n.type,
-    flags: n.flags & ~ROUTE_F_OWN_GATEWAY,
+    flags: n.flags & ~(ROUTE_F_OWN_GATEWAY | ROUTE_F_KERNEL),
   })
   b.attrU32(R.RTA_TABLE, n.table)
   if (n.length) b.attr(R.RTA_DST, n.dst.subarray(0, bytes))

@@ -6,6 +6,9 @@
 // have been deleted, and others added that look like them. So addresses and routes are whole in a snapshot, and the
 // restoring side makes its tables so: what it has beyond them goes, what it lacks is requested (`NetRestore`).
 //
+// What is a kernel's, mirrored, is not in it: the kernel has it, and tells it again. Of a mirrored port only the ifindex is,
+// which rules name it by.
+//
 // A neighbour that was proven to be reachable has to prove it again: it comes back as stale. Those that were being asked
 // or had failed are not kept. Of a port only its ifindex, flags, and what `ip link` changed of it is told: the rest is
 // the configuration's.
@@ -33,11 +36,12 @@ import * as I from '../wire/rtm_addr.ts'
 import * as L from '../wire/rtm_link.ts'
 import * as N from '../wire/rtm_neigh.ts'
 import * as R from '../wire/rtm_route.ts'
-import { nextAddr } from './addr.ts'
-import { fibSorted, readRoute } from './fib.ts'
-import { neighEach, neighSnapshot } from './neigh.ts'
+import { ADDR_IFINDEX, nextAddr } from './addr.ts'
+import { fibSorted, ROUTE_F_KERNEL, ROUTE_FLAGS, readRoute } from './fib.ts'
+import { NEIGH_DEV, neighEach, neighSnapshot } from './neigh.ts'
 import {
   isEthernet,
+  isKernels,
   netdevByIndex,
   netdevFlags,
   netdevHint,
@@ -71,7 +75,7 @@ export function* netSnapshot(c: NetContext, ports: readonly PortBirth[]): Genera
   yield* routes(a)
   const neighs: number[] = []
   neighEach(a, (n) => {
-    if (neighSnapshot(a, n).valid) neighs.push(n)
+    if (!isKernels(a, a.m[(n + NEIGH_DEV) >> 2]) && neighSnapshot(a, n).valid) neighs.push(n)
   })
   for (const n of neighs) yield neighbour(c, n)
 }
@@ -105,6 +109,7 @@ function* links(c: NetContext, ports: readonly PortBirth[]): Generator<Uint8Arra
 
 function* addresses(a: Arena): Generator<Uint8Array, void> {
   for (let p = nextAddr(a, 0, 0, 0); p !== 0; p = nextAddr(a, p, 0, 0)) {
+    if (isKernels(a, netdevByIndex(a, a.m[(p + ADDR_IFINDEX) >> 2]))) continue
     b.begin(I.RTM_NEWADDR, MAKE)
     fillAddr(a, p, b)
     yield b.end()
@@ -112,7 +117,7 @@ function* addresses(a: Arena): Generator<Uint8Array, void> {
 }
 
 function* routes(a: Arena): Generator<Uint8Array, void> {
-  for (const r of fibSorted(a, () => true)) {
+  for (const r of fibSorted(a, (r) => (a.m[(r + ROUTE_FLAGS) >> 2] & ROUTE_F_KERNEL) === 0)) {
     b.begin(R.RTM_NEWROUTE, NLM_F_REQUEST | NLM_F_CREATE | NLM_F_APPEND)
     fillRoute(readRoute(a, r), b)
     yield without(b.end(), R.RTMSG_ATTRS, R.RTA_CACHEINFO)
@@ -129,6 +134,7 @@ function link(c: NetContext, dev: number, ports: readonly PortBirth[]): Uint8Arr
   b.begin(L.RTM_NEWLINK, born ? NLM_F_REQUEST : MAKE)
   L.ifinfomsg(b, 0, 0, netdevIfindex(a, dev), netdevFlags(a, dev), SETTABLE | L.IFF_UP)
   b.attrStr(L.IFLA_IFNAME, name)
+  if (born && isKernels(a, dev)) return b.end()
   const birth = ports.find((p) => p.name === name)
   const mac = netdevMac(a, dev)
   if (isEthernet(a, dev) && kind !== NETDEV_KIND_LOOPBACK && !(birth !== undefined && sameBytes(birth.mac, mac)))

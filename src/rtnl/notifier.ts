@@ -8,8 +8,8 @@
 // kernel's table changed in a way that it says makes it inconsistent (NLM_F_DUMP_INTR) is begun anew. Events that the
 // kernel had to drop (ENOBUFS) are made up for by dumping everything.
 //
-// It waits in poll for at most `wait` ms, and never sends what could block. One thread; the sockets are of the network
-// namespace in which that thread made them.
+// It waits for news only in `wait`, and never sends what could block. One thread; the sockets are of the network namespace
+// in which that thread made them.
 
 import {
   AF_NETLINK,
@@ -30,6 +30,7 @@ import {
 } from '../sys/libc.ts'
 import { EAGAIN, EINTR, ENOBUFS, SysError } from '../sys/sys_error.ts'
 import {
+  attrLen,
   Builder,
   msgFlags,
   msgSeq,
@@ -41,10 +42,19 @@ import {
   NLMSG_DONE,
   NLMSG_ERROR,
   NLMSG_HDRLEN,
+  parseAttrs,
 } from '../wire/netlink.ts'
 import { RTM_GETADDR, RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR } from '../wire/rtm_addr.ts'
 import { RTM_GETLINK, RTNLGRP_LINK } from '../wire/rtm_link.ts'
 import { NDA_DST, NTF_USE, ndmsg, RTM_GETNEIGH, RTM_NEWNEIGH, RTNLGRP_NEIGH } from '../wire/rtm_neigh.ts'
+import {
+  NDTA_PARMS,
+  NDTMSG_ATTRS,
+  NDTMSG_LEN,
+  NDTPA_DELAY_PROBE_TIME,
+  NDTPA_IFINDEX,
+  RTM_GETNEIGHTBL,
+} from '../wire/rtm_neightbl.ts'
 import { RTM_GETROUTE, RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV6_ROUTE } from '../wire/rtm_route.ts'
 
 /** What may be read as a whole, in the order in which one needs the other. */
@@ -123,9 +133,13 @@ export class Notifier {
     this.#refresh()
   }
 
-  /** Waits for news at most `wait` ms, and tells them. Returns how many there were. Throws SysError. */
-  run(wait: number): number {
-    if (wait > 0) poll(this.#set, 1, wait)
+  /** Waits until there are news, `ms` at most. */
+  wait(ms: number): void {
+    poll(this.#set, 1, ms)
+  }
+
+  /** Tells the news that have come. Returns how many there were. Throws SysError. */
+  run(): number {
     let told = 0
     for (let i = 0; i < BATCH; i++) {
       const n = recv(this.#events, this.#buffer, this.#buffer.length, MSG_DONTWAIT | MSG_TRUNC)
@@ -153,7 +167,29 @@ export class Notifier {
     b.begin(RTM_NEWNEIGH, NLM_F_REQUEST | NLM_F_CREATE | NLM_F_REPLACE, ++this.#seq)
     ndmsg(b, family, ifindex, 0, NTF_USE, 0)
     b.attr(NDA_DST, address)
+    // What it refused before (a device that is down) is not wanted: the next question asks again.
+    while (recv(this.#requests, this.#buffer, this.#buffer.length, MSG_DONTWAIT) > 0);
     this.#send(b.end())
+  }
+
+  /** delay_first_probe_time of each device, milliseconds, IPv4 and IPv6 by turns in no order. Throws SysError. */
+  probeTimes(): { readonly ifindex: number; readonly ms: number }[] {
+    const times: { ifindex: number; ms: number }[] = []
+    const tb = new Int32Array(NDTA_PARMS + 1)
+    const parms = new Int32Array(NDTPA_DELAY_PROBE_TIME + 1)
+    for (const message of this.#ask('neightbl', RTM_GETNEIGHTBL, NDTMSG_LEN)) {
+      const d = new DataView(message.buffer)
+      parseAttrs(d, NDTMSG_ATTRS, message.length, tb, NDTA_PARMS)
+      const o = tb[NDTA_PARMS]
+      if (!o) continue
+      parseAttrs(d, o, o + attrLen(d, o), parms, NDTPA_DELAY_PROBE_TIME)
+      if (parms[NDTPA_IFINDEX] && parms[NDTPA_DELAY_PROBE_TIME])
+        times.push({
+          ifindex: d.getUint32(parms[NDTPA_IFINDEX], true),
+          ms: Number(d.getBigUint64(parms[NDTPA_DELAY_PROBE_TIME], true)),
+        })
+    }
+    return times
   }
 
   close(): void {
@@ -165,20 +201,19 @@ export class Notifier {
     if (this.#dirty.size === 0) return
     const kinds = KINDS.filter((kind) => this.#dirty.has(kind))
     this.#dirty.clear()
-    for (const kind of kinds) this.#target.replace(kind, this.#dump(kind))
+    for (const kind of kinds) this.#target.replace(kind, this.#ask(kind, ...GET[kind]))
   }
 
-  /** One whole dump. */
-  #dump(kind: Kind): Uint8Array[] {
+  /** One whole dump: of messages of a type, with a header of so many bytes. */
+  #ask(what: string, type: number, header: number): Uint8Array[] {
     for (let i = 0; ; i++) {
-      const { messages, torn } = this.#dumpOnce(kind)
+      const { messages, torn } = this.#askOnce(what, type, header)
       if (!torn || i === TRIES) return messages
       this.restarts++
     }
   }
 
-  #dumpOnce(kind: Kind): { messages: Uint8Array[]; torn: boolean } {
-    const [type, header] = GET[kind]
+  #askOnce(what: string, type: number, header: number): { messages: Uint8Array[]; torn: boolean } {
     const b = this.#b
     const seq = ++this.#seq
     b.begin(type, NLM_F_REQUEST | NLM_F_DUMP, seq)
@@ -190,7 +225,7 @@ export class Notifier {
       const n = recv(this.#requests, this.#buffer, this.#buffer.length, MSG_TRUNC)
       if (n === -EINTR) continue
       if (n === -ENOBUFS || n > this.#buffer.length) return { messages, torn: true }
-      if (n < 0) throw new SysError('recv', -n, `dump of ${kind}`)
+      if (n < 0) throw new SysError('recv', -n, `dump of ${what}`)
       each(this.#buffer, n, (message) => {
         const d = new DataView(message.buffer)
         // Answers to questions (a refused NTF_USE) come by this socket as well.
@@ -198,7 +233,7 @@ export class Notifier {
         if (msgFlags(d) & NLM_F_DUMP_INTR) torn = true
         const t = d.getUint16(4, true)
         if (t === NLMSG_DONE) done = true
-        else if (t === NLMSG_ERROR) throw new SysError('dump', -d.getInt32(NLMSG_HDRLEN, true), kind)
+        else if (t === NLMSG_ERROR) throw new SysError('dump', -d.getInt32(NLMSG_HDRLEN, true), what)
         else messages.push(message)
       })
     }

@@ -4,11 +4,18 @@ import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { closeSync, openSync } from 'node:fs'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { encapList } from '../encap/show.ts'
+import { fibGeneration } from '../net/fib.ts'
 import { Mirror } from '../net/mirror.ts'
 import { netdevByName, netdevIsUp, netdevMac, netdevMtu } from '../net/netdev.ts'
 import { execute } from '../replay/execute.ts'
 import { Notifier, type NotifierOptions } from '../rtnl/notifier.ts'
 import { CLONE_NEWNET, setns, unshare } from '../sys/libc.ts'
+import { msgType, viewOf } from '../wire/netlink.ts'
+import { RTM_NEWADDR } from '../wire/rtm_addr.ts'
+import { RTM_NEWLINK } from '../wire/rtm_link.ts'
+import { RTM_NEWNEIGH } from '../wire/rtm_neigh.ts'
+import { RTM_NEWROUTE } from '../wire/rtm_route.ts'
+import { switchSnapshot } from './snapshot.ts'
 import { createSwitch, type Switch } from './switch.ts'
 
 const root = process.getuid?.() === 0
@@ -79,10 +86,12 @@ describe.skipIf(!able)('a kernel’s devices in the switch (needs root and ip)',
       packets: 64,
       offload: true,
     })
-    mirror = new Mirror(sw.control.net, { ports: ['p0', 'p1', 'p2'] })
+    mirror = new Mirror(sw.control.net, options())
     notifier = new Notifier(mirror, o)
     notifier.resync()
   }
+
+  const options = () => ({ ports: new Map(['p0', 'p1', 'p2'].map((p) => [p, p])) })
 
   /** Follows the kernel until `what` holds. */
   async function until(what: () => boolean, name: string): Promise<void> {
@@ -98,7 +107,8 @@ describe.skipIf(!able)('a kernel’s devices in the switch (needs root and ip)',
   }
 
   function turn(): void {
-    notifier.run(5)
+    notifier.wait(5)
+    notifier.run()
     clock += 5e6
     sw.run(clock)
     mirror.asked((family, address, ifindex) => notifier.use(family, address, ifindex))
@@ -191,6 +201,47 @@ describe.skipIf(!able)('a kernel’s devices in the switch (needs root and ip)',
     await until(() => netdevByName(sw.arena, 'vx0') === 0, 'the tunnel device went')
   })
 
+  test('another mirror goes on where one has ended; nothing of the kernel’s is in a snapshot', async () => {
+    ip('link add vx0 type vxlan external dstport 4789')
+    ip('link set vx0 up')
+    ip('route add 10.9.0.0/16 via 10.0.1.2')
+    follow()
+    ip('neigh replace 10.0.1.9 dev p1 lladdr 02:bb:00:00:00:09 nud permanent')
+    await until(() => /PERMANENT/.test(neigh('10.0.1.9')), 'the neighbour')
+    const before = [shown('ip', 'addr', 'show'), shown('ip', 'route', 'show'), shown('ip', '-6', 'route', 'show')]
+    const generation = fibGeneration(sw.arena)
+
+    notifier.close()
+    mirror = new Mirror(sw.control.net, options())
+    notifier = new Notifier(mirror)
+    notifier.resync()
+    expect([shown('ip', 'addr', 'show'), shown('ip', 'route', 'show'), shown('ip', '-6', 'route', 'show')]).toEqual(
+      before,
+    )
+    expect(fibGeneration(sw.arena), 'no route came or went meanwhile').toBe(generation)
+    expect(netdevByName(sw.arena, 'vx0')).not.toBe(0)
+
+    notifier.close()
+    ip('route replace 10.9.0.0/16 via 10.0.2.2')
+    ip('neigh del 10.0.1.9 dev p1')
+    ip('link del vx0')
+    mirror = new Mirror(sw.control.net, options())
+    notifier = new Notifier(mirror)
+    notifier.resync()
+    expect(shown('ip', 'route', 'get', '10.9.1.1')).toMatch(/via 10\.0\.2\.2 dev p2/)
+    expect(neigh('10.0.1.9')).toBe('')
+    expect(netdevByName(sw.arena, 'vx0')).toBe(0)
+    expect(() => shown('ip', 'route', 'del', '10.9.0.0/16')).toThrow(/the route is the kernel's/)
+
+    const ports = [0, 1, 2].map((i) => ({ name: `p${i}`, mac: Uint8Array.of(2, 0, 0, 0, 0, i), mtu: 1500 }))
+    const told = [...switchSnapshot(sw.control, ports)].map((m) => msgType(viewOf(m)))
+    // The devices, by which rules are named, and what p0, which has no kernel’s device behind it, gave itself.
+    expect(told.filter((t) => t === RTM_NEWLINK).length).toBe(5)
+    expect(told.filter((t) => t === RTM_NEWADDR).length).toBe(1)
+    expect(told.filter((t) => t === RTM_NEWNEIGH)).toEqual([])
+    expect(told.filter((t) => t === RTM_NEWROUTE).length).toBeLessThanOrEqual(3)
+  })
+
   test('events that were lost are made up for', async () => {
     follow({ rcvbuf: 2048 })
     for (let round = 0; round < 3; round++) {
@@ -202,7 +253,7 @@ describe.skipIf(!able)('a kernel’s devices in the switch (needs root and ip)',
       for (let i = 10; i < 100; i++) ip(`neigh del 10.0.1.${i} dev p1`)
     }
     ip('route add 10.42.0.0/16 via 10.0.1.2')
-    await until(() => notifier.overruns > 0 && notifier.run(0) === 0, 'an overrun, and quiet')
+    await until(() => notifier.overruns > 0 && notifier.run() === 0, 'an overrun, and quiet')
     const all = shown('ip', 'neigh', 'show', 'dev', 'p1')
       .trim()
       .split('\n')

@@ -179,9 +179,10 @@ export class Switch {
     if (to > this.#now) this.#clock(to)
   }
 
-  /** As `advance`; and the works that other threads have posted run. For an owner who is not alone. */
+  /** As `advance`; and what other threads have posted or changed is followed. For an owner who is not alone. */
   run(to: number): void {
     this.advance(to)
+    this.host.look()
     this.#settle()
   }
 
