@@ -271,6 +271,12 @@ export const threadCpuTime = (): number => {
   return Number(spent[0]) * 1e9 + Number(spent[1])
 }
 
+/** Nanoseconds since 1970, as captures have it (what a double has of them). */
+export const clockRealtime = (): number => {
+  checked(c.clock_gettime(CLOCK_REALTIME, spent), 'clock_gettime')
+  return Number(spent[0]) * 1e9 + Number(spent[1])
+}
+
 /** ifindex of a device of this thread's network namespace, 0 when there is none of that name. */
 export const ifindexOf = (name: string): number => c.if_nametoindex(name)
 
@@ -316,5 +322,6 @@ export const MAP_POPULATE = 0x8000
 
 export const CLONE_NEWNET = 0x40000000
 const RUSAGE_THREAD = 1
+const CLOCK_REALTIME = 0
 const CLOCK_THREAD_CPUTIME_ID = 3
 const ENOSYS = 38
