@@ -262,11 +262,8 @@ test('an encap is one op on the fast path; on the slow one the metadata and the 
   const tun = slow.ops[0].operands[0]
   expect(w.a.m[(tun + TUN_ID) >> 2]).toBe(100)
   const items: number[][] = []
-  encapItems(
-    w.a,
-    slow.made.map((m) => m.act),
-    (t, d) => items.push([t, d]),
-  )
+  const acts = Int32Array.from(slow.made, (m) => m.act)
+  encapItems(w.a, acts, acts.length, (t, d) => items.push([t, d]))
   expect(items).toEqual([[tun, netdevByName(w.a, 'vxlan0')]])
   for (const m of [...fast.made, ...slow.made]) unmake(m)
 })

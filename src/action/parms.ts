@@ -55,7 +55,7 @@ export function checkAttrs(
   least: Readonly<Uint8Array>,
   why = '',
 ): void {
-  attrs.fill(0)
+  for (let t = 0; t < attrs.length; t++) attrs[t] = 0
   while (end - o >= NLA_HDRLEN) {
     const len = d.getUint16(o, true)
     if (len < NLA_HDRLEN || len > end - o) throw new NetlinkError(EINVAL, 'malformed attribute', o)

@@ -41,18 +41,18 @@ type Visit = (i: number, tun: number) => void
 const seen = new Set<number>()
 let forked = false
 let m: Int32Array
-let acts: ArrayLike<number>
+let acts: Int32Array
 let n = 0
 let visit: Visit
 
 /** Calls `each` for every state in which a packet may meet an action of the list of `length` instances. */
-export function walkWays(memory: Int32Array, list: ArrayLike<number>, length: number, each: Visit): void {
+export function walkWays(memory: Int32Array, list: Int32Array, length: number, each: Visit): void {
   m = memory
   acts = list
   n = length
   visit = each
   forked = false
-  seen.clear()
+  if (seen.size !== 0) seen.clear() // clearing makes a new table, empty or not
   walkFrom(0, JUMPS_MAX, 0)
 }
 
@@ -91,10 +91,15 @@ function goOn(control: number, i: number, jumps: number, tun: number): void {
  * Calls `each` with the metadata and the device (addresses) of every tunnel destination of a list of instances: wherever a
  * packet with metadata meets a mirred to a tunnel device.
  */
-export function encapItems(a: Arena, list: ArrayLike<number>, each: (tun: number, dev: number) => void): void {
-  walkWays(a.m, list, list.length, (i, tun) => {
-    const isMirred = a.m[(list[i] + ACT_KIND) >> 2] === mirred.id
-    const dev = isMirred && tun !== 0 ? tunnelDeviceOf(a.m, list[i]) : 0
-    if (dev !== 0) each(tun, dev)
-  })
+export function encapItems(a: Arena, list: Int32Array, length: number, each: (tun: number, dev: number) => void): void {
+  tell = each
+  walkWays(a.m, list, length, tellDestination)
+}
+
+let tell: (tun: number, dev: number) => void
+
+const tellDestination: Visit = (i, tun) => {
+  const isMirred = m[(acts[i] + ACT_KIND) >> 2] === mirred.id
+  const dev = isMirred && tun !== 0 ? tunnelDeviceOf(m, acts[i]) : 0
+  if (dev !== 0) tell(tun, dev)
 }

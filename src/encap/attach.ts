@@ -101,14 +101,10 @@ export function attach(a: Arena, flow: number, items: readonly EncapItem[]): boo
 function attachItemLocked(a: Arena, flow: number, item: number, { tun, dev }: EncapItem): void {
   const { m } = a
   const hash = encapHash(a, tun, dev)
-  // The lock is held over creation and removal: an entry that is found is ready and can be taken, unless its maker died.
-  const e =
-    hashLookup(
-      a,
-      rootOf(a) + ROOT_ENCAP_TABLE,
-      hash,
-      (p) => isReady(a, p) && hasKey(a, p, tun, dev) && encapTake(a, p),
-    ) || createLocked(a, tun, dev, hash)
+  wantedTun = tun
+  wantedDev = dev
+  wantedIn = a
+  const e = hashLookup(a, rootOf(a) + ROOT_ENCAP_TABLE, hash, isWanted) || createLocked(a, tun, dev, hash)
   m[(item + ITEM_ENTRY) >> 2] = e
   m[(item + ITEM_FLOW) >> 2] = flow
   m[(item + ITEM_OWNER) >> 2] = self
@@ -116,6 +112,17 @@ function attachItemLocked(a: Arena, flow: number, item: number, { tun, dev }: En
   insert(a, e + ENTRY_FLOWS, item, ITEM_LINK)
   m[(e + ENTRY_ITEMS) >> 2]++
 }
+
+let wantedIn: Arena
+let wantedTun = 0
+let wantedDev = 0
+
+/**
+ * Takes the entry that attachItemLocked looks for. The lock is held over creation and removal: an entry that is found is
+ * ready and can be taken, unless its maker died.
+ */
+const isWanted = (p: number): boolean =>
+  isReady(wantedIn, p) && hasKey(wantedIn, p, wantedTun, wantedDev) && encapTake(wantedIn, p)
 
 /** The entry for a key that nobody has: one reference, the caller's. Whole when this returns. */
 function createLocked(a: Arena, tun: number, dev: number, hash: number): number {

@@ -113,6 +113,7 @@ export const flower: Classifier = {
     const extra = extraOf(c)
     if (readExactKey(s)) besideKey(d, o, end, extra)
     else {
+      clearScratch(s)
       flowKey(d, o, end, s.key, s.mask, extra)
       s.rangeSrc = extra.srcPortMax === 0 ? 0 : extra.srcPortMin | (extra.srcPortMax << 16)
       s.rangeDst = extra.dstPortMax === 0 ? 0 : extra.dstPortMin | (extra.dstPortMax << 16)

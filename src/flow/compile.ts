@@ -193,7 +193,7 @@ const meet = (i: number): void => {
 function layOut(): void {
   all = true
   forked = false
-  placed.clear()
+  if (placed.size !== 0) placed.clear() // clearing makes a new table, empty or not
   context.tun = 0
   emit1(OP_COUNT, flowCounter)
   layOutFrom(0, JUMPS_MAX)
@@ -264,8 +264,10 @@ export function compile(
   context.a = a
   flowCounter = counter
   dropsOf = -1
-  uses.fill(0, 0, n)
-  met.fill(0, 0, n)
+  for (let i = 0; i < n; i++) {
+    uses[i] = 0
+    met[i] = 0
+  }
   walkWays(m, acts, n, meet)
   length = 1
   context.path = 'slow'

@@ -12,7 +12,7 @@
 // encap destinations have anybody waiting for it.
 
 import { encapItems } from '../action/ways.ts'
-import { type EncapItem, type FlowOps, hwDone, lastPut } from '../encap/encap.ts'
+import { type FlowOps, hwDone, lastPut } from '../encap/encap.ts'
 import type { Arena } from '../memory/arena.ts'
 import { counterAlloc, counterFree } from '../memory/counters.ts'
 import { ACT_GENERATION, ACT_KIND, ACT_REFCNT, USER_F_DROPS, USER_F_PACKETS } from '../memory/layout/action.ts'
@@ -73,7 +73,8 @@ export function actionIds(m: Int32Array, flow: number): number[] {
   return ids
 }
 
-const items: EncapItem[] = []
+/** The destinations of the flow being made; kept from flow to flow. */
+const items: { tun: number; dev: number }[] = []
 
 /**
  * A whole flow in no table: the match of the scratch, these actions (whose references become the flow's, also when it
@@ -155,22 +156,27 @@ function writeActions(a: Arena, flow: number, acts: Int32Array, n: number): void
 let owner = 0
 let ownerContext: FlowContext
 const entryOfOwner = (tun: number, dev: number): number => {
-  const i = items.findIndex((item) => item.tun === tun && item.dev === dev)
+  let i = 0
+  while (items[i].tun !== tun || items[i].dev !== dev) i++
   return ownerContext.encap.entryOf(ownerContext.a, owner, i)
 }
 
 /** Attaches the flow to the encaps of its tunnel destinations, if it has any. False: it begins on the slow path. */
 function attach(c: FlowContext, flow: number, acts: Int32Array, n: number): boolean {
   if (n < 2) return true // a destination takes a tunnel_key and a mirred
-  list.length = 0
-  for (let i = 0; i < n; i++) list.push(acts[i])
-  items.length = 0
-  encapItems(c.a, list, addItem)
-  return items.length === 0 || c.encap.attach(c.a, flow, items)
+  count = 0
+  encapItems(c.a, acts, n, addItem)
+  if (items.length !== count) items.length = count
+  return count === 0 || c.encap.attach(c.a, flow, items)
 }
-const list: number[] = []
+let count = 0
 const addItem = (tun: number, dev: number): void => {
-  items.push({ tun, dev })
+  if (count === items.length) items.push({ tun, dev })
+  else {
+    items[count].tun = tun
+    items[count].dev = dev
+  }
+  count++
 }
 
 /** ACT_GENERATION of the actions of the flow that this thread made last, before it looked at them. */

@@ -97,7 +97,7 @@ test('continue goes to the next pref, never to another mask of the same', () => 
   expect(name(lookupInChain(w.a, chain, IP, key('1.1.1.1'), w.a.m[(first + FLOW_MASK) >> 2]))).toBe('20/1')
 })
 
-test('a table grows, forgets what was deleted, and never loses a flow', () => {
+test('a table grows, forgets what was deleted, and never loses a flow', { timeout: 60_000 }, () => {
   const { m } = w.a
   const there = new Set<number>()
   let seed = 7

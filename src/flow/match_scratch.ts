@@ -60,8 +60,11 @@ export function matchScratch(): MatchScratch {
 
 /** Empty: matches every packet of the protocol. */
 export function clearScratch(s: MatchScratch): void {
-  s.key32.fill(0)
-  s.mask32.fill(0)
+  const { key32, mask32 } = s
+  for (let i = 0; i < WORDS; i++) {
+    key32[i] = 0
+    mask32[i] = 0
+  }
   s.rangeSrc = 0
   s.rangeDst = 0
   s.maskFlags = 0

@@ -74,10 +74,13 @@ export function flowRequest(c: FlowContext, message: Uint8Array, reply: Reply): 
     return
   }
   const { d, type } = checked(message)
-  inSection(c, () => {
+  const began = beginReading(c.a)
+  try {
     if (type.rtnl) withRtnl(c.a, () => type.handle(c, d, reply))
     else type.handle(c, d, reply)
-  })
+  } finally {
+    if (began) endReading(c.a)
+  }
 }
 
 /** Is this a request of ours whose answer is a dump? */

@@ -199,13 +199,11 @@ function findAttributes(d: DataView, o: number, end: number): number {
 
 /**
  * Turns the content of a flower filter's TCA_OPTIONS, the bytes [o, end) of the message, into key and mask (512 bytes
- * each, overwritten) and what stands beside them. Throws NetlinkError: ERANGE for an attribute that is too short, EINVAL
+ * each, zero before) and what stands beside them. Throws NetlinkError: ERANGE for an attribute that is too short, EINVAL
  * for one that does not exist, and whatever the groups refuse.
  */
 export function flowKey(d: DataView, o: number, end: number, key: Uint8Array, mask: Uint8Array, extra: KeyExtra): void {
   let groups = findAttributes(d, o, end)
-  key.fill(0)
-  mask.fill(0)
   extra.srcPortMin = 0
   extra.srcPortMax = 0
   extra.dstPortMin = 0

@@ -18,8 +18,8 @@ interface Made {
 
 function made(b: Builder): Made {
   const m: Made = {
-    key: new Uint8Array(512).fill(0x5a),
-    mask: new Uint8Array(512).fill(0x5a),
+    key: new Uint8Array(512),
+    mask: new Uint8Array(512),
     extra: keyExtra(devices),
   }
   flowKey(b.d, 0, b.at, m.key, m.mask, m.extra)

@@ -34,8 +34,8 @@ function attributes(protocol: string, words: string[]): Builder {
 
 /** What the filter made of them says of itself. */
 function shown(b: Builder, json: boolean): string {
-  const key = new Uint8Array(512).fill(0xa5)
-  const mask = new Uint8Array(512).fill(0xa5)
+  const key = new Uint8Array(512)
+  const mask = new Uint8Array(512)
   const extra = keyExtra(devices)
   flowKey(b.d, 0, b.at, key, mask, extra)
   const dump = new Builder()

@@ -92,10 +92,24 @@ export function netdevByIndex(a: Arena, ifindex: number): number {
   return load(a.m, (dev + NETDEV_KIND) >> 2) === NETDEV_KIND_NONE ? 0 : dev
 }
 
+/** The ifindex that a name had when this thread looked last: the first place to look. */
+const lastSeen = new Map<string, number>()
+const LAST_SEEN_MAX = 4096
+
 /** Address of the device, 0 when there is none of that name. */
 export function netdevByName(a: Arena, name: string): number {
   if (name.length === 0 || name.length >= IFNAMSIZ) return 0
-  for (let dev = nextNetdev(a, 0); dev !== 0; dev = nextNetdev(a, dev)) if (hasName(a, dev, name)) return dev
+  const last = lastSeen.get(name)
+  if (last !== undefined) {
+    const dev = netdevByIndex(a, last)
+    if (dev !== 0 && hasName(a, dev, name)) return dev
+  }
+  for (let dev = nextNetdev(a, 0); dev !== 0; dev = nextNetdev(a, dev)) {
+    if (!hasName(a, dev, name)) continue
+    if (lastSeen.size === LAST_SEEN_MAX) lastSeen.clear()
+    lastSeen.set(name, netdevIfindex(a, dev))
+    return dev
+  }
   return 0
 }
 

@@ -52,6 +52,19 @@ export const badWake: Scenario = {
   check,
 }
 
+/** The twin sleeps without saying so: nobody wakes it. */
+const silent =
+  (i: number) =>
+  (m: Int32Array): void => {
+    while (load(m, DONE) === 0) wait(m, DONE, 0)
+    m[BY + i] = result(m, DONE)
+  }
+export const badSilent: Scenario = {
+  words: 64,
+  threads: [(m) => complete(m, DONE, -22), silent(0), silent(1)],
+  check,
+}
+
 const DEAD = 3
 
 /** Waits until completed or until DEAD says that nobody will. */
