@@ -39,6 +39,7 @@ import {
 } from '../wire/tca_action.ts'
 import type { ActionKind } from './action.ts'
 import { checkControl, controlOr, dropControl, printControl, setControl } from './control.ts'
+import { listCut } from './offload.ts'
 import { checkAttrs, controlOf, dumpParms, dumpTm, policy, printInstance, putParms, readAttrs } from './parms.ts'
 
 const BLOCK = ACT_PARAMS
@@ -314,7 +315,10 @@ export const ct: ActionKind = {
     ids.push(FLOW_ACTION_CT)
   },
 
-  driverRefuses() {
+  driverRefuses(m, act, r) {
+    const action = m[(m[(act + BLOCK) >> 2] + Ct.CT_ACTION) >> 2] & 0xffff
+    if ((action & TCA_CT_ACT_COMMIT) !== 0 && r.isLast) return "Ct commit can't be the last action"
+    if ((action & TCA_CT_ACT_CLEAR) === 0) listCut(r)
     return undefined
   },
 

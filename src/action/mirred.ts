@@ -3,13 +3,25 @@
 // A packet that tunnel_key gave metadata in the same list and that goes out of an `external` tunnel device is a tunnel
 // destination of the flow: the fast program names its encap entry, the slow one the device.
 
-import { ACT_PARAMS, TC_ACT_PIPE, TC_ACT_STOLEN } from '../memory/layout/action.ts'
+import {
+  ACT_PARAMS,
+  TC_ACT_PIPE,
+  TC_ACT_STOLEN,
+  TUN_FLAGS,
+  TUN_TP_SRC,
+  TUNNEL_CSUM,
+  TUNNEL_SEQ,
+} from '../memory/layout/action.ts'
 import {
   NETDEV_F_EXTERNAL,
   NETDEV_FEATURES,
   NETDEV_KIND,
   NETDEV_KIND_BAREUDP,
+  NETDEV_KIND_GENEVE,
+  NETDEV_KIND_GRETAP,
+  NETDEV_KIND_IP6GRETAP,
   NETDEV_KIND_PORT,
+  NETDEV_KIND_VXLAN,
 } from '../memory/layout/netdev.ts'
 import { OP_ENCAP, OP_REDIRECT, REDIRECT_INGRESS, REDIRECT_MIRROR } from '../memory/layout/program.ts'
 import { netdevByIndex } from '../net/netdev.ts'
@@ -35,7 +47,7 @@ import {
 } from '../wire/tca_action.ts'
 import type { ActionKind } from './action.ts'
 import { checkControl, controlOr, dropControl, printControl, readIndex, setControl } from './control.ts'
-import { OUTPUTS_MAX } from './offload.ts'
+import { type OffloadRule, OUTPUTS_MAX } from './offload.ts'
 import { checkAttrs, controlOf, dumpParms, dumpTm, policy, printInstance, putParms, readAttrs } from './parms.ts'
 
 /** Params: TCA_EGRESS_REDIR…, the device's address and ifindex. */
@@ -129,6 +141,26 @@ export function tunnelDeviceOf(m: Int32Array, act: number): number {
   return external && isEgress(m[(act + EACTION) >> 2]) ? dev : 0
 }
 
+/** What a driver says to putting packets into a tunnel of this kind with this metadata. */
+function encapRefused(m: Int32Array, tun: number, kind: number, r: OffloadRule): string | undefined {
+  const flags = m[(tun + TUN_FLAGS) >> 2]
+  const port = m[(tun + TUN_TP_SRC) >> 2] >>> 16
+  switch (kind) {
+    case NETDEV_KIND_VXLAN:
+      return r.isVxlanPort(((port & 0xff) << 8) | (port >> 8))
+        ? undefined
+        : 'VXLAN udp dport was not registered with the HW'
+    case NETDEV_KIND_GRETAP:
+    case NETDEV_KIND_IP6GRETAP:
+      return (flags & (TUNNEL_CSUM | TUNNEL_SEQ)) !== 0 ? 'GRE with checksum or sequence is not supported' : undefined
+    case NETDEV_KIND_GENEVE:
+    case NETDEV_KIND_BAREUDP:
+      return undefined
+    default:
+      return 'Encapsulation offload is not supported for tunnels of this kind'
+  }
+}
+
 /** Does the instance send the packet away, rather than a copy? */
 export const isRedirect = (m: Int32Array, act: number): boolean => !isMirror(m[(act + EACTION) >> 2])
 
@@ -211,14 +243,18 @@ export const mirred: ActionKind = {
     if (!isEgress(m[(act + EACTION) >> 2])) return 'Redirect to ingress is supported only for OVS internal ports'
     const dev = m[(act + DEV) >> 2]
     const kind = m[(dev + NETDEV_KIND) >> 2]
-    if (kind !== NETDEV_KIND_PORT && !(r.encap && tunnelDeviceOf(m, act) !== 0)) {
-      return "Devices are not on same switch HW, can't offload forwarding"
-    }
     if (r.mpls && kind !== NETDEV_KIND_BAREUDP) return 'MPLS push is supported only towards MPLS over UDP'
-    if (!r.encap && r.outputs.has(dev)) return "Can't support duplicate output devices"
+    if (r.ethPop && !r.mpls) return 'Vlan pop eth is supported only with MPLS push'
+    if (r.mplsPop && !r.ethPush) return 'MPLS pop is supported only with vlan push eth'
+    if (r.ethPush && !r.mplsPop) return 'Vlan push eth is supported only with MPLS pop'
+    if (r.tun !== 0 && tunnelDeviceOf(m, act) !== 0) {
+      const reason = encapRefused(m, r.tun, kind, r)
+      if (reason !== undefined) return reason
+    } else if (kind !== NETDEV_KIND_PORT) return "Devices are not on same switch HW, can't offload forwarding"
+    if (r.tun === 0 && r.outputs.has(dev)) return "Can't support duplicate output devices"
     if (++r.forwards > OUTPUTS_MAX) return `Can't support more than ${OUTPUTS_MAX} output ports`
     r.outputs.add(dev)
-    r.encap = false
+    r.tun = 0
     return undefined
   },
 

@@ -1,6 +1,7 @@
 // mpls: pops, pushes or changes the top label stack entry (m_mpls.c, act_mpls.c).
 
 import { ACT_PARAMS, TC_ACT_PIPE } from '../memory/layout/action.ts'
+import { NETDEV_KIND_BAREUDP } from '../memory/layout/netdev.ts'
 import {
   MPLS_PUSH_BOS,
   MPLS_PUSH_MAC,
@@ -269,7 +270,14 @@ export const mpls: ActionKind = {
   driverRefuses(m, act, r) {
     const action = m[(act + M_ACTION) >> 2]
     if (action !== TCA_MPLS_ACT_PUSH && action !== TCA_MPLS_ACT_POP) return 'Of mpls only push and pop are supported'
-    r.mpls = action === TCA_MPLS_ACT_PUSH
+    if (action === TCA_MPLS_ACT_PUSH) {
+      if (m[(act + PROTO) >> 2] !== ETH_P_MPLS_UC) return 'MPLS push is supported only for mpls_uc protocol'
+      r.mpls = true
+      return undefined
+    }
+    if (r.place > 1 || (r.place === 1 && !r.decap)) return 'MPLS pop is supported only as the first action'
+    if (r.kind !== NETDEV_KIND_BAREUDP) return 'MPLS pop is supported only on bareudp devices'
+    r.mplsPop = true
     return undefined
   },
 

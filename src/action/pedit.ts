@@ -4,7 +4,6 @@
 // them header type and command.
 
 import { ACT_PARAMS, TC_ACT_OK } from '../memory/layout/action.ts'
-import { KEY_IP_PROTO } from '../memory/layout/flow_key.ts'
 import { OP_PEDIT, PEDIT_ADD } from '../memory/layout/program.ts'
 import { alloc, freeRcu, TAG_PARAMS } from '../memory/pool.ts'
 import type { Printer } from '../tc/printer.ts'
@@ -31,8 +30,9 @@ import {
 } from '../wire/tca_action.ts'
 import type { ActionKind } from './action.ts'
 import { checkControl, controlOr, dropControl, printControl, readIndex, setControl } from './control.ts'
-import { headerChanged, type OffloadRule } from './offload.ts'
+import { headerChanged } from './offload.ts'
 import { checkAttrs, controlOf, dumpParms, dumpTm, policy, putParms, readAttrs } from './parms.ts'
+import { noteRewrite, rewritesRefused } from './pedit_offload.ts'
 import { type PeditKeys, parseMunge } from './pedit_words.ts'
 
 /** Params: the block, and whether the keys came with header types. */
@@ -127,29 +127,6 @@ function printKey(d: DataView, o: number, i: number, htype: number, cmd: number,
   out.hex('val', null, d.getUint32(o + 4))
   out.hex('mask', null, d.getUint32(o))
   out.closeObject()
-}
-
-/** By header type (eth, ip4, ip6, tcp, udp): words that a NIC rewrites. */
-const REWRITES: readonly (readonly number[])[] = [
-  [],
-  [0, 4, 8, 12],
-  [0, 8, 12, 16],
-  [0, 4, 8, 12, 16, 20, 24, 28, 32, 36],
-  [0, 12],
-  [0],
-]
-const [IP4, IP6] = [2, 3]
-/** The word with ttl, or hop limit. */
-const TTL_WORD: Readonly<Record<number, number>> = { [IP4]: 8, [IP6]: 4 }
-const TRANSPORTS = [1, 6, 17, 58]
-
-/** A rewrite of the word at `off` of a header. */
-function rewriteRefused(htype: number, off: number, r: OffloadRule): string | undefined {
-  if (htype === 0) return 'Legacy pedit offload is not supported'
-  if (!REWRITES[htype].includes(off)) return 'Rewrite of this field is not supported'
-  const needsProto = (htype === IP4 || htype === IP6) && off !== TTL_WORD[htype]
-  const isKnown = r.mask[KEY_IP_PROTO] === 0xff && TRANSPORTS.includes(r.key[KEY_IP_PROTO])
-  return needsProto && !isKnown ? "Can't offload re-write of non TCP/UDP" : undefined
 }
 
 export const pedit: ActionKind = {
@@ -273,12 +250,14 @@ export const pedit: ActionKind = {
     const block = m[(act + BLOCK) >> 2]
     for (let i = 0; i < m[block >> 2]; i++) {
       const key = block + 16 + i * BLOCK_KEY_LEN
-      const reason = rewriteRefused(m[(key + HTYPE) >> 2], m[(key + 8) >> 2], r)
+      const w = key >> 2
+      const isAdd = m[(key + CMD) >> 2] === TCA_PEDIT_KEY_EX_CMD_ADD
+      const reason = noteRewrite(r.rewrites, m[(key + HTYPE) >> 2], m[w + 2], m[w], m[w + 1], isAdd)
       if (reason !== undefined) return reason
     }
     r.pedits++
     headerChanged(r)
-    return undefined
+    return rewritesRefused(r.rewrites, r)
   },
 
   dump(c, act, b) {

@@ -5,7 +5,14 @@
 // In the kernel the instance's control is the verdict of who exceeds. Here ACT_CONTROL is that of who conforms, because
 // most do, and ACT_CONTROL2 the other: the op is a fork (ways.ts). The buckets are a block (memory/layout/action_state.ts).
 
-import { ACT_CONTROL, ACT_CONTROL2, ACT_PARAMS, TC_ACT_OK, TC_ACT_SHOT } from '../memory/layout/action.ts'
+import {
+  ACT_CONTROL,
+  ACT_CONTROL2,
+  ACT_PARAMS,
+  TC_ACT_OK,
+  TC_ACT_SHOT,
+  TC_ACT_UNSPEC,
+} from '../memory/layout/action.ts'
 import * as Police from '../memory/layout/action_state.ts'
 import { OP_POLICE } from '../memory/layout/program.ts'
 import { alloc, freeRcu, TAG_POLICE } from '../memory/pool.ts'
@@ -30,6 +37,7 @@ import {
 } from '../wire/tca_action.ts'
 import type { ActionContext, ActionKind } from './action.ts'
 import { checkControl, dropControl, forkDrops, isGoto, isOnward, printControl, setControl } from './control.ts'
+import { listCut } from './offload.ts'
 import { checkAttrs, dumpTm, policy, readAttrs } from './parms.ts'
 import * as Tbf from './police_tbf.ts'
 import { parsePolice } from './police_words.ts'
@@ -166,6 +174,23 @@ function dumpSpec(m: Int32Array, p: number, d: DataView, o: number, fields: read
   d.setUint32(o + Tbf.SPEC_RATE, Math.min(getI64(m, p + bps), U32_MAX), true)
 }
 
+/** What a driver says to a bucket of this kind. */
+function bucketRefused(m: Int32Array, act: number): string | undefined {
+  const p = m[(act + BLOCK) >> 2]
+  const isPeak = (m[(p + Police.POLICE_FLAGS) >> 2] & Police.POLICE_PEAK) !== 0
+  const overhead = m[(p + Police.POLICE_RATE_OVERHEAD) >> 2] & 0xffff
+  return isPeak || overhead !== 0 ? 'Offload is not supported with peakrate, avrate or overhead' : undefined
+}
+
+/** What a driver says to it as the rate of a port (a matchall with nothing else). */
+export function ratePoliceRefused(m: Int32Array, act: number): string | undefined {
+  const flags = m[(m[(act + BLOCK) >> 2] + Police.POLICE_FLAGS) >> 2]
+  if (m[(act + ACT_CONTROL2) >> 2] !== TC_ACT_SHOT) return 'Offload is supported only when exceed action is drop'
+  if (m[(act + ACT_CONTROL) >> 2] !== TC_ACT_UNSPEC) return 'Offload is supported only when conform action is continue'
+  if ((flags & Police.POLICE_PPS) !== 0) return 'QoS offload does not support packets per second'
+  return bucketRefused(m, act)
+}
+
 export const police: ActionKind = {
   name: 'police',
   id: TCA_ID_POLICE,
@@ -269,10 +294,11 @@ export const police: ActionKind = {
     ids.push(FLOW_ACTION_POLICE)
   },
 
-  driverRefuses(m, act) {
+  driverRefuses(m, act, r) {
     const known = (v: number): boolean => v === TC_ACT_OK || v === TC_ACT_SHOT || isOnward(v)
     const both = known(m[(act + ACT_CONTROL) >> 2]) && known(m[(act + ACT_CONTROL2) >> 2])
-    return both ? undefined : 'Offload is supported only for pipe, ok, jump and drop'
+    listCut(r)
+    return both ? bucketRefused(m, act) : 'Offload is supported only for pipe, ok, jump and drop'
   },
 
   dump(c, act, b) {

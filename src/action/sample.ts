@@ -18,6 +18,7 @@ import {
 } from '../wire/tca_action.ts'
 import type { ActionKind } from './action.ts'
 import { checkControl, controlOr, dropControl, printControl, readIndex, setControl } from './control.ts'
+import { listCut } from './offload.ts'
 import { checkAttrs, controlOf, dumpParms, dumpTm, policy, printInstance, putParms, readAttrs } from './parms.ts'
 
 const RATE = ACT_PARAMS
@@ -112,7 +113,8 @@ export const sample: ActionKind = {
     ids.push(FLOW_ACTION_SAMPLE)
   },
 
-  driverRefuses() {
+  driverRefuses(_m, _act, r) {
+    listCut(r)
     return undefined
   },
 

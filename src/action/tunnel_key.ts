@@ -307,7 +307,7 @@ export const tunnelKey: ActionKind = {
 
   driverRefuses(m, act, r) {
     if (tunOf(m, act) === 0) r.decap = true
-    else r.encap = true
+    else r.tun = tunOf(m, act)
     return undefined
   },
 

@@ -262,8 +262,12 @@ export const vlan: ActionKind = {
         const matched = (tci & 0xe0) === 0xe0 ? r.key[KEY_VLAN_TCI] >> 5 : 0
         return m[(act + PRIO) >> 2] !== matched ? 'Changing VLAN prio is not supported' : undefined
       }
+      case TCA_VLAN_ACT_POP_ETH:
+        r.ethPop = true
+        return undefined
       default:
-        return r.mpls || action === TCA_VLAN_ACT_POP_ETH ? undefined : 'Pushing an Ethernet header goes only with MPLS'
+        r.ethPush = true
+        return undefined
     }
   },
 

@@ -68,9 +68,10 @@ function openDoor(namespace: string): Door {
       sendto(fd, message, message.length, 0)
       const n = recv(fd, buffer, buffer.length, 0)
       const reply = buffer.slice(0, n)
-      if (viewOf(reply).getUint16(4, true) !== NLMSG_ERROR) return
+      if (viewOf(reply).getUint16(4, true) !== NLMSG_ERROR) return ''
       const { errno, message: why } = parseError(reply)
       if (errno !== 0) throw new NetlinkError(Math.abs(errno), why ?? '')
+      return why
     },
     close: () => closeSync(fd),
   }

@@ -6,7 +6,15 @@
 // known yet, and the line is then read again. Whatever can rename a device makes us forget. One line at a time.
 
 import type { Client } from '../rtnl/client.ts'
-import { type Command, type Devices, type Given, parseCommand, printReplies, refusal } from '../tc/command.ts'
+import {
+  type Command,
+  type Devices,
+  type Given,
+  parseCommand,
+  printReplies,
+  refusal,
+  warningText,
+} from '../tc/command.ts'
 import { LanguageError } from '../tc/language_error.ts'
 import { splitScript } from '../tc/line.ts'
 import {
@@ -214,7 +222,11 @@ export class FrontEnd implements Devices {
       const type = msgType(viewOf(request))
       for (const reply of await this.#client.ask(request)) {
         const kind = msgType(viewOf(reply))
-        if (kind === NLMSG_ERROR && parseError(reply).errno !== 0) throw new Refusal(refusal(command, reply))
+        if (kind === NLMSG_ERROR) {
+          const { errno, message } = parseError(reply)
+          if (errno !== 0) throw new Refusal(refusal(command, reply))
+          if (message !== '') this.#io.err(`${warningText(message)}\n`)
+        }
         if (kind !== NLMSG_ERROR && kind !== NLMSG_DONE) replies.push(reply)
       }
       if (type === L.RTM_NEWLINK || type === L.RTM_SETLINK || type === L.RTM_DELLINK) this.#forget()

@@ -40,7 +40,7 @@ import { traceNeighState } from './trace.ts'
 export { type EncapItem, MAX_ENCAPS } from './attach.ts'
 export { encapRecover, hwDone, lastPut } from './flow_path.ts'
 export type { FlowOps, Hooks } from './hooks.ts'
-export { encapInit, encapStats, MODE_OFFLOAD, MODE_SOFTWARE, setProbeTime } from './root.ts'
+export { encapInit, encapStats, MODE_HARDWARE, MODE_OFFLOAD, MODE_SOFTWARE, setProbeTime } from './root.ts'
 
 /** What flow/ asks of encap/. See attach.ts. */
 export interface EncapOps {

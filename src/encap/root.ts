@@ -61,6 +61,8 @@ export const MODE_SOFTWARE = 0
  * from the flows' counters while they are used (mlx5e scheme 3.6 H7, 3.14), and asked again while it fails (row 92).
  */
 export const MODE_OFFLOAD = 1
+/** The same, and headers are what the card writes (tunnel/hardware.ts): for flows that are offloaded, no others. */
+export const MODE_HARDWARE = 2
 
 /** Flows switched to the fast path, and to the slow path. */
 export const STAT_TO_FAST = 0
@@ -107,7 +109,7 @@ export const rootOf = (a: Arena): number => a.m[(SUPER_PARTS + SUPER_PART_ENCAP)
 export const queueOf = (a: Arena): number => a.m[(SUPER_PARTS + SUPER_PART_WORKQUEUE) >> 2] >> 2
 
 export interface EncapOptions {
-  /** MODE_SOFTWARE (default) or MODE_OFFLOAD. */
+  /** MODE_SOFTWARE (default), MODE_OFFLOAD or MODE_HARDWARE. */
   mode?: number
 }
 
@@ -140,6 +142,7 @@ export const unlockNeighs = (a: Arena): void => unlock(a.m, (rootOf(a) + ROOT_NE
 export const devGeneration = (a: Arena): number => load(a.m, (rootOf(a) + ROOT_DEV_GENERATION) >> 2)
 
 export const isSoftware = (a: Arena): boolean => a.m[(rootOf(a) + ROOT_MODE) >> 2] === MODE_SOFTWARE
+export const isHardware = (a: Arena): boolean => a.m[(rootOf(a) + ROOT_MODE) >> 2] === MODE_HARDWARE
 
 /** Period of the kick work: unresolved next hops are asked again (MODE_OFFLOAD), what lacked memory is tried again. */
 export const KICK_INTERVAL = 1000

@@ -45,6 +45,7 @@ import { load } from '../sync/atomic.ts'
 import { ENCAP_TBL } from '../sync/lock_order.ts'
 import { assertHeld } from '../sync/mutex.ts'
 import { publish } from '../sync/rcu.ts'
+import { asHardware, NO_MTU } from '../tunnel/hardware.ts'
 import { buildHeader, freeHeader, headerFits, retireHeader } from '../tunnel/header.ts'
 import { tunnelOf } from '../tunnel/index.ts'
 import { newOuter } from '../tunnel/tunnel.ts'
@@ -70,6 +71,7 @@ import { hooksOf } from './hooks.ts'
 import { NHE_ADDR, NHE_DEV, NHE_FAMILY, NHE_STATE, nheAttach, nheDetach } from './neigh_hash_entry.ts'
 import {
   devGeneration,
+  isHardware,
   isSoftware,
   postKick,
   postNeighStats,
@@ -186,7 +188,10 @@ function makeHeader(a: Arena, e: number): number {
   const dev = m[(e + ENCAP_DEV) >> 2]
   const r = m[(e + ENTRY_ROUTE) >> 2]
   const out = m[(r + Route.ROUTE_ENTRY_DEV) >> 2]
-  const mtu = m[(r + Route.ROUTE_ENTRY_MTU) >> 2]
+  // A classic device is no flow's: its packets are the host's own.
+  const hardware = isHardware(a) && (m[(e + ENTRY_FLAGS) >> 2] & ENTRY_F_DEVICE) === 0
+  if (hardware) asHardware(outer)
+  const mtu = hardware ? NO_MTU : m[(r + Route.ROUTE_ENTRY_MTU) >> 2]
   const type = tunnelOf(a, dev)
   readAddress(a.u8, r + Route.ROUTE_ENTRY_SOURCE, source)
   try {

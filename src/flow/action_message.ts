@@ -8,12 +8,13 @@
 import type { ActionKind } from '../action/action.ts'
 import { actionKind, parmsOf } from '../action/index.ts'
 import { ACT_COOKIE, ACT_FLAGS, ACT_HW_STATS, ACT_INDEX, ACT_INSTALLED, ACT_KIND } from '../memory/layout/action.ts'
+import { FLOW_CLS_FLAGS } from '../memory/layout/flow.ts'
 import { alloc, TAG_COOKIE } from '../memory/pool.ts'
 import { attrLen, attrString, type Builder, parseAttrs } from '../wire/netlink.ts'
 import { EEXIST, EINVAL, ENOENT, NetlinkError } from '../wire/netlink_error.ts'
 import * as Tca from '../wire/tca_action.ts'
-import { TCA_CLS_FLAGS_SKIP_HW, TCA_CLS_FLAGS_SKIP_SW } from '../wire/tcm.ts'
-import { actionStatsLocked } from './action_stats.ts'
+import { TCA_CLS_FLAGS_IN_HW, TCA_CLS_FLAGS_SKIP_HW, TCA_CLS_FLAGS_SKIP_SW } from '../wire/tcm.ts'
+import { actionStatsLocked, forEachUserLocked } from './action_stats.ts'
 import {
   COOKIE_SIZE,
   discardAction,
@@ -179,6 +180,7 @@ export function dumpActionLocked(c: FlowContext, act: number, order: number, b: 
   if (!terse) {
     const hw = m[(act + ACT_HW_STATS) >> 2]
     if (hw !== HW_STATS_ANY) bitfield(b, Tca.TCA_ACT_HW_STATS, hw, HW_STATS_ANY)
+    if (isInHw(m, act)) bitfield(b, Tca.TCA_ACT_USED_HW_STATS, Tca.TCA_ACT_HW_STATS_DELAYED, HW_STATS_ANY)
     const flags = m[(act + ACT_FLAGS) >> 2]
     if (flags !== 0) bitfield(b, Tca.TCA_ACT_FLAGS, flags, flags)
     b.attrU32(Tca.TCA_ACT_IN_HW_COUNT, 0)
@@ -187,6 +189,15 @@ export function dumpActionLocked(c: FlowContext, act: number, order: number, b: 
     b.nestEnd(options)
   }
   b.nestEnd(nest)
+}
+
+/** Does a NIC count for the action: is a flow that uses it in hardware? */
+function isInHw(m: Int32Array, act: number): boolean {
+  let found = false
+  forEachUserLocked(m, act, (flow) => {
+    found ||= (m[(flow + FLOW_CLS_FLAGS) >> 2] & TCA_CLS_FLAGS_IN_HW) !== 0
+  })
+  return found
 }
 
 /** struct nla_bitfield32 { u32 value, selector; } */

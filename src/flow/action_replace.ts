@@ -21,6 +21,7 @@ import {
   ACT_SIZE,
 } from '../memory/layout/action.ts'
 import {
+  CHAIN_BLOCK,
   FLOW_CLASSID,
   FLOW_CLS_FLAGS,
   FLOW_F_EGRESS,
@@ -33,19 +34,22 @@ import {
   FLOW_PRIO,
   FLOW_REFCNT,
   MASK_FLAGS,
+  PRIO_CHAIN,
 } from '../memory/layout/flow.ts'
 import { add, load } from '../sync/atomic.ts'
 import { RTNL } from '../sync/lock_order.ts'
 import { assertHeld } from '../sync/mutex.ts'
 import * as Refcount from '../sync/refcount.ts'
+import { TCA_CLS_FLAGS_IN_HW, TCA_CLS_FLAGS_NOT_IN_HW, TCA_CLS_FLAGS_SKIP_HW } from '../wire/tcm.ts'
 import { forEachUserLocked } from './action_stats.ts'
 import { freeAction, kindOf, lockKind, unlockKind } from './action_table.ts'
 import { isU32, unpack } from './classifier.ts'
 import { ACTIONS_MAX } from './compile.ts'
-import { bumpGeneration, type FlowContext } from './context.ts'
+import { bumpGeneration, type FlowContext, PROFILE_MLX5, profileOf } from './context.ts'
 import { actionOf, failFlow, finishFlow, makeFlow, putFlow } from './flow.ts'
 import { DONE, type Joined, join, joinNode, STALE } from './flow_table.ts'
 import { matchScratch, pack } from './match_scratch.ts'
+import { offloadRefused } from './mlx5.ts'
 import { repointNode } from './u32.ts'
 
 const scratch = matchScratch()
@@ -102,7 +106,7 @@ function tryRemake(c: FlowContext, flow: number): Joined {
   const { m } = a
   const direction = m[(flow + FLOW_FLAGS) >> 2] & (FLOW_F_INGRESS | FLOW_F_EGRESS)
   const n = bindAgain(a, flow)
-  const clsFlags = m[(flow + FLOW_CLS_FLAGS) >> 2]
+  const clsFlags = judged(c, flow, n, direction)
   const fresh = makeFlow(c, scratch, acts, n, direction, clsFlags, m[(flow + FLOW_CLASSID) >> 2])
   let joined: Joined
   try {
@@ -124,6 +128,18 @@ function tryRemake(c: FlowContext, flow: number): Joined {
   finishFlow(a, fresh)
   putFlow(a, flow)
   return joined
+}
+
+/** The flags of the flow, whose actions are in `acts`: with a NIC it may be in hardware no more, or now. */
+function judged(c: FlowContext, flow: number, n: number, direction: number): number {
+  const { m } = c.a
+  const flags = m[(flow + FLOW_CLS_FLAGS) >> 2]
+  const prio = m[(flow + FLOW_PRIO) >> 2]
+  if (profileOf(c.a) !== PROFILE_MLX5 || isU32(m, prio) || (flags & TCA_CLS_FLAGS_SKIP_HW) !== 0) return flags
+  const block = m[(m[(prio + PRIO_CHAIN) >> 2] + CHAIN_BLOCK) >> 2]
+  const isIn = offloadRefused(c, { prio, block, direction }, scratch, acts, n) === undefined
+  const rest = flags & ~(TCA_CLS_FLAGS_IN_HW | TCA_CLS_FLAGS_NOT_IN_HW)
+  return rest | (isIn ? TCA_CLS_FLAGS_IN_HW : TCA_CLS_FLAGS_NOT_IN_HW)
 }
 
 /** One more reference to each action of a flow that is held. */

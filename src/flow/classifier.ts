@@ -142,7 +142,7 @@ export const flower: Classifier = {
 
 const attrs = new Int32Array(Matchall.TCA_MATCHALL_MAX + 1)
 
-const matchall: Classifier = {
+export const matchall: Classifier = {
   name: 'matchall',
   kind: PRIO_KIND_MATCHALL,
   single: true,

@@ -29,6 +29,8 @@ export interface FlowContext extends FlowOptions {
   readonly a: Arena
   /** For the action kinds; `block` is the one whose filter is being made, 0 without. */
   readonly actions: ActionContext & { block: number }
+  /** What extack says of the request being done although it is accepted, '' for nothing. */
+  warning: string
 }
 
 // ---- state of the part, in the arena
@@ -75,7 +77,7 @@ export function makeContext(a: Arena, o: FlowOptions): FlowContext {
     putChain: (chain) => putChainByAction(a, chain),
     stats: (act: number) => actionStatsLocked(a, act),
   } as FlowContext['actions']
-  const c: FlowContext = { ...o, a, actions }
+  const c: FlowContext = { ...o, a, actions, warning: '' }
   contexts.set(a.memory, c)
   return c
 }

@@ -13,7 +13,7 @@ import * as Tcm from '../wire/tcm.ts'
 import { initActions, isString } from './action_message.ts'
 import { type ChainEvents, findChain, getChain, putChain } from './chain.ts'
 import { chainEvents } from './chain_message.ts'
-import { type Classifier, classifierAt, classifierOf, flower, isU32 } from './classifier.ts'
+import { classifierAt, classifierOf, flower, isU32 } from './classifier.ts'
 import { ACTIONS_MAX } from './compile.ts'
 import { bumpGeneration, type FlowContext, PROFILE_MLX5, profileOf } from './context.ts'
 import { isRestoring } from './exact_key.ts'
@@ -180,7 +180,7 @@ function parseFlow(c: FlowContext, r: Request, prio: number, old: number): numbe
   if ((flags & ~(SKIP | Tcm.TCA_CLS_FLAGS_VERBOSE)) !== 0 || (flags & SKIP) === SKIP) throw new NetlinkError(EINVAL)
   c.actions.block = r.hook.block
   const n = act === 0 ? 0 : initActions(c, d, act, { bind: true, clsFlags: flags }, acts)
-  const refused = offloadVerdict(c, r, kind, n, flags)
+  const refused = offloadVerdict(c, r, prio, n, flags)
   const hw = refused === undefined ? Tcm.TCA_CLS_FLAGS_IN_HW : Tcm.TCA_CLS_FLAGS_NOT_IN_HW
   const flow = makeFlow(c, scratch, acts, n, r.hook.direction, flags | hw, classid)
   try {
@@ -194,10 +194,14 @@ function parseFlow(c: FlowContext, r: Request, prio: number, old: number): numbe
 }
 
 /** Why the flow of the scratch and of `acts` is not in hardware: '' where there is none, or the filter wants it so. */
-function offloadVerdict(c: FlowContext, r: Request, kind: Classifier, n: number, flags: number): string | undefined {
+function offloadVerdict(c: FlowContext, r: Request, prio: number, n: number, flags: number): string | undefined {
   if (profileOf(c.a) !== PROFILE_MLX5 || (flags & Tcm.TCA_CLS_FLAGS_SKIP_HW) !== 0) return ''
-  const reason = offloadRefused(c, { kind, block: r.hook.block, direction: r.hook.direction }, scratch, acts, n)
-  return reason === undefined ? undefined : `mlx5_core: ${reason}`
+  const reason = offloadRefused(c, { prio, block: r.hook.block, direction: r.hook.direction }, scratch, acts, n)
+  if (reason === undefined) return undefined
+  const said = `mlx5_core: ${reason}`
+  // A driver has an extack to write into with skip_sw and verbose (tc_cls_common_offload_init).
+  if ((flags & Tcm.TCA_CLS_FLAGS_VERBOSE) !== 0) c.warning = said
+  return said
 }
 
 const SKIP = Tcm.TCA_CLS_FLAGS_SKIP_HW | Tcm.TCA_CLS_FLAGS_SKIP_SW

@@ -49,10 +49,11 @@ import { complete } from '../sync/completion.ts'
 import { publish } from '../sync/rcu.ts'
 import { FLOW_ACTION_INVALID } from '../wire/flow_action_id.ts'
 import { EAGAIN, NetlinkError } from '../wire/netlink_error.ts'
+import { TCA_CLS_FLAGS_IN_HW } from '../wire/tcm.ts'
 import { addUser, removeUserLocked } from './action_stats.ts'
 import { dropActionLocked, freeAction, kindOf, lockKind, putAction, unlockKind } from './action_table.ts'
 import { ACTIONS_MAX, compile, freePrograms } from './compile.ts'
-import { contextOf, type FlowContext, nextCookie } from './context.ts'
+import { contextOf, type FlowContext, nextCookie, PROFILE_MLX5, profileOf } from './context.ts'
 import { keyInline, type MatchScratch } from './match_scratch.ts'
 
 const INLINE_ACTIONS = 4
@@ -164,6 +165,9 @@ const entryOfOwner = (tun: number, dev: number): number => {
 /** Attaches the flow to the encaps of its tunnel destinations, if it has any. False: it begins on the slow path. */
 function attach(c: FlowContext, flow: number, acts: Int32Array, n: number): boolean {
   if (n < 2) return true // a destination takes a tunnel_key and a mirred
+  // Beside a NIC, what it does not take is the software path's alone.
+  const isOffloaded = (c.a.m[(flow + FLOW_CLS_FLAGS) >> 2] & TCA_CLS_FLAGS_IN_HW) !== 0
+  if (profileOf(c.a) === PROFILE_MLX5 && !isOffloaded) return true
   count = 0
   encapItems(c.a, acts, n, addItem)
   if (items.length !== count) items.length = count

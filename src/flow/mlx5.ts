@@ -7,11 +7,15 @@
 
 import { kindById } from '../action/index.ts'
 import { type OffloadRule, offloadRule } from '../action/offload.ts'
+import { rewritesRefused } from '../action/pedit_offload.ts'
+import { police, ratePoliceRefused } from '../action/police.ts'
+import type { Arena } from '../memory/arena.ts'
 import { ACT_HW_STATS, ACT_KIND } from '../memory/layout/action.ts'
 import {
   BLOCK_DEV,
   BLOCK_INDEX,
   CHAIN_BLOCK,
+  CHAIN_INDEX,
   FLOW_CLS_FLAGS,
   FLOW_F_EGRESS,
   FLOW_FLAGS,
@@ -20,85 +24,46 @@ import {
   MASK_RANGE_DST,
   MASK_RANGE_SRC,
   PRIO_CHAIN,
+  PRIO_PREF,
 } from '../memory/layout/flow.ts'
-import * as K from '../memory/layout/flow_key.ts'
-import { NETDEV_IFINDEX, NETDEV_KIND, NETDEV_KIND_BAREUDP } from '../memory/layout/netdev.ts'
+import { NETDEV_KIND } from '../memory/layout/netdev.ts'
+import { TCA_ACT_HW_STATS_DELAYED, TCA_ACT_HW_STATS_IMMEDIATE } from '../wire/tca_action.ts'
 import { TCA_CLS_FLAGS_IN_HW, TCA_CLS_FLAGS_SKIP_HW } from '../wire/tcm.ts'
-import { type Classifier, classifierOf, flower, unpack } from './classifier.ts'
+import { classifierOf, flower, matchall, unpack } from './classifier.ts'
 import { ACTIONS_MAX } from './compile.ts'
 import { type FlowContext, PROFILE_MLX5, profileOf } from './context.ts'
 import { actionOf } from './flow.ts'
 import { type MatchScratch, matchScratch } from './match_scratch.ts'
+import { isVxlanPort, keysRefused } from './mlx5_keys.ts'
 
-/** Runs of key bytes that the driver cannot look at, and what it says. */
-const UNSUPPORTED: readonly (readonly [at: number, bytes: number, reason: string])[] = [
-  [K.KEY_L2_MISS, 1, "Can't match on l2_miss"],
-  [K.KEY_NUM_OF_VLANS, 1, 'Unsupported key: num_of_vlans'],
-  [K.KEY_PPPOE_SID, 6, 'Unsupported key: pppoe'],
-  [K.KEY_CFM_MDL, 2, 'Unsupported key: cfm'],
-  [K.KEY_HASH, 4, 'Unsupported key: hash'],
-  [K.KEY_ARP_SIP, 21, 'Unsupported key: arp'],
-  [K.KEY_L2TPV3_SID, 4, 'Unsupported key: l2tpv3'],
-  [K.KEY_SPI, 4, 'Unsupported key: spi'],
-  [K.KEY_ENC_FLAGS, 4, 'Unsupported key: enc_flags'],
-]
-
-const IPPROTO_TCP = 6
-const IPPROTO_UDP = 17
-const CT_RELATED = 4
-const CT_INVALID = 16
-const HW_STATS_DELAYED = 2
-
-const looksAt = (mask: Uint8Array, at: number, bytes: number): boolean => {
-  for (let i = at; i < at + bytes; i++) if (mask[i] !== 0) return true
-  return false
-}
-
-/** What the driver says to the keys. */
-function keysRefused(s: MatchScratch, ifindex: number, bareudp: boolean): string | undefined {
-  const { key, mask } = s
-  for (const [at, bytes, reason] of UNSUPPORTED) if (looksAt(mask, at, bytes)) return reason
-  if ((s.maskFlags & (MASK_RANGE_SRC | MASK_RANGE_DST)) !== 0) return 'Unsupported key: port range'
-  if ((mask[K.KEY_FLAGS] & K.FLOW_FIRST_FRAG) !== 0) return 'Match on frag first/later is not supported'
-  if (looksAt(mask, K.KEY_INDEV, 4)) {
-    if (mask.subarray(K.KEY_INDEV, K.KEY_INDEV + 4).some((b) => b !== 255)) return 'Unsupported ingress ifindex mask'
-    if (s.key32[K.KEY_INDEV >> 2] !== ifindex) return "Can't match on the ingress filter port"
-  }
-  const proto = key[K.KEY_IP_PROTO]
-  if (looksAt(mask, K.KEY_PORT_SRC, 4) && proto !== IPPROTO_TCP && proto !== IPPROTO_UDP) {
-    return 'Only UDP and TCP transports are supported for L4 matching'
-  }
-  if (looksAt(mask, K.KEY_MPLS_LSE, 28) && !bareudp) return 'Matching on MPLS is supported only for MPLS over UDP'
-  const opts = mask[K.KEY_ENC_OPTS_LEN] === 0 ? 0 : key[K.KEY_ENC_OPTS_KIND]
-  if (opts === K.ENC_OPTS_ERSPAN) return 'Unsupported key: erspan_opts'
-  if (opts === K.ENC_OPTS_GTP) return 'Unsupported key: gtp_opts'
-  const state = key[K.KEY_CT_STATE] & mask[K.KEY_CT_STATE]
-  if ((state & CT_RELATED) !== 0) return "Matching on ct_state +rel isn't supported"
-  if ((state & CT_INVALID) !== 0) return "Matching on ct_state +inv isn't supported"
-  return undefined
-}
+const HW_STATS_ANY = TCA_ACT_HW_STATS_IMMEDIATE | TCA_ACT_HW_STATS_DELAYED
 
 /** What it says to the actions. */
-function actionsRefused(m: Int32Array, s: MatchScratch, acts: Int32Array, n: number): string | undefined {
-  const rule: OffloadRule = offloadRule(s.key, s.mask)
+function actionsRefused(a: Arena, s: MatchScratch, dev: number, acts: Int32Array, n: number): string | undefined {
+  const { m } = a
+  const rule: OffloadRule = offloadRule(s.key, s.mask, m[(dev + NETDEV_KIND) >> 2], (port) => isVxlanPort(a, port))
   const stats = n === 0 ? 0 : m[(acts[0] + ACT_HW_STATS) >> 2]
   for (let i = 0; i < n; i++) {
     const kind = kindById(m[(acts[i] + ACT_KIND) >> 2])
     if (kind === undefined) return 'The offload action is not supported'
     const hwStats = m[(acts[i] + ACT_HW_STATS) >> 2]
     if (hwStats !== stats) return 'Mixing HW stats types for actions is not supported'
-    if ((hwStats & HW_STATS_DELAYED) === 0) return "Driver doesn't support the selected HW stats type"
+    if ((hwStats & TCA_ACT_HW_STATS_DELAYED) === 0) return "Driver doesn't support the selected HW stats type"
     if (kind.driverRefuses === undefined) return `The offload action is not supported: ${kind.name}`
+    rule.place = i
+    rule.isLast = i === n - 1
     const reason = kind.driverRefuses(m, acts[i], rule)
     if (reason !== undefined) return reason
   }
-  if (rule.encap || (rule.forwards === 0 && !rule.ends)) return 'Rule must have at least one forward/drop action'
+  const reason = rewritesRefused(rule.rewrites, rule)
+  if (reason !== undefined) return reason
+  if (rule.tun !== 0 || (rule.forwards === 0 && !rule.ends)) return 'Rule must have at least one forward/drop action'
   return undefined
 }
 
 /** Where a rule is. */
 export interface OffloadPlace {
-  readonly kind: Classifier
+  readonly prio: number
   readonly block: number
   readonly direction: number
 }
@@ -112,13 +77,24 @@ export function offloadRefused(
   n: number,
 ): string | undefined {
   const { m } = c.a
-  if (at.kind !== flower) return `Filters of kind ${at.kind.name} are not offloaded`
+  const kind = classifierOf(m, at.prio)
+  if (kind !== flower && kind !== matchall) return `Filters of kind ${kind.name} are not offloaded`
   if ((at.direction & FLOW_F_EGRESS) !== 0) return 'The driver takes filters of ingress hooks only'
+  if (kind === matchall) return matchallRefused(m, m[(at.prio + PRIO_PREF) >> 2], acts, n)
   const shared = m[(at.block + BLOCK_INDEX) >> 2] !== 0
   const dev = shared ? 0 : m[(at.block + BLOCK_DEV) >> 2]
-  const bareudp = dev !== 0 && m[(dev + NETDEV_KIND) >> 2] === NETDEV_KIND_BAREUDP
-  const ifindex = dev === 0 ? 0 : m[(dev + NETDEV_IFINDEX) >> 2]
-  return keysRefused(s, ifindex, bareudp) ?? actionsRefused(m, s, acts, n)
+  const chain = m[(m[(at.prio + PRIO_CHAIN) >> 2] + CHAIN_INDEX) >> 2]
+  return keysRefused(c.a, s, dev, chain) ?? actionsRefused(c.a, s, dev, acts, n)
+}
+
+/** mlx5e_tc_configure_matchall of a representor: its ingress rate, and nothing else. */
+function matchallRefused(m: Int32Array, pref: number, acts: Int32Array, n: number): string | undefined {
+  if (pref !== 1) return 'Only the first priority is supported for matchall'
+  if (n === 0) return 'Matchall called with no action'
+  if (n > 1) return 'Matchall supports only a single action'
+  if (m[(acts[0] + ACT_HW_STATS) >> 2] !== HW_STATS_ANY) return "Driver doesn't support the selected HW stats type"
+  if (m[(acts[0] + ACT_KIND) >> 2] !== police.id) return 'Matchall supports only the police action'
+  return ratePoliceRefused(m, acts[0])
 }
 
 const scratch = matchScratch()
@@ -140,7 +116,7 @@ export function offloadWhy(c: FlowContext, flow: number): string | undefined {
   const n = m[(flow + FLOW_NACTIONS) >> 2]
   for (let i = 0; i < n; i++) actions[i] = actionOf(m, flow, i)
   const place: OffloadPlace = {
-    kind: classifierOf(m, prio),
+    prio,
     block: m[(m[(prio + PRIO_CHAIN) >> 2] + CHAIN_BLOCK) >> 2],
     direction: m[(flow + FLOW_FLAGS) >> 2],
   }

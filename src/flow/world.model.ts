@@ -11,7 +11,7 @@ import { inUse, reclaim } from '../memory/pool.ts'
 import { addPort, netInit } from '../net/link.ts'
 import { netdevByIndex, netdevByName, netdevIfindex, netdevName } from '../net/netdev.ts'
 import { isNetRequest, type NetContext, netRequest } from '../net/request.ts'
-import { type Devices, parseCommand, printReplies, refusalText } from '../tc/command.ts'
+import { type Devices, parseCommand, printReplies, refusalText, warningText } from '../tc/command.ts'
 import { splitLine } from '../tc/line.ts'
 import { tunnelNamed, tunnelOf } from '../tunnel/index.ts'
 import { msgType, setMsgSeq, viewOf } from '../wire/netlink.ts'
@@ -77,6 +77,7 @@ export function makeWorld(o: WorldOptions = {}): World {
   }
   const execute = (line: string) => {
     const command = parseCommand(splitLine(line), devices)
+    c.warning = ''
     const out: Uint8Array[] = []
     try {
       for (const message of command.requests) {
@@ -102,7 +103,8 @@ export function makeWorld(o: WorldOptions = {}): World {
     base: inUse(a),
     tc(line) {
       const { command, out } = execute(line)
-      return printReplies(command, out, devices)
+      const warning = c.warning === '' ? '' : `${warningText(c.warning)}\n`
+      return warning + printReplies(command, out, devices)
     },
     json(line) {
       const { command, out } = execute(line)

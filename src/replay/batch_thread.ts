@@ -71,7 +71,7 @@ function open(data: BatchThreadData): void {
     },
     ask: (message, reply) => {
       try {
-        ask(c, message, reply)
+        return ask(c, message, reply)
       } finally {
         runWork(a, now)
       }

@@ -45,7 +45,7 @@ test('every line is accepted, whichever way keys and actions are turned, and pac
   }
 })
 
-test('with the profile mlx5 the same packets leave, and each rule says whether it is in hardware', {
+test('with the profile mlx5 every packet is accounted for, and each rule says whether it is in hardware', {
   timeout: 60_000,
 }, async () => {
   const first = loadScenario(fileURLToPath(new URL('../../fixtures/first', import.meta.url)))

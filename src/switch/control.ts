@@ -7,7 +7,7 @@
 // as rtnetlink.c and af_netlink.c make them.
 
 import { conntrackInit } from '../conntrack/table.ts'
-import { encapInit, MODE_OFFLOAD, MODE_SOFTWARE } from '../encap/encap.ts'
+import { encapInit, MODE_HARDWARE, MODE_OFFLOAD, MODE_SOFTWARE } from '../encap/encap.ts'
 import { type FlowContext, flowInit, PROFILE_MLX5, PROFILE_SOFTWARE } from '../flow/context.ts'
 import { openFlow } from '../flow/open.ts'
 import { flowDump, flowRequest, isFlowDump, isFlowRequest } from '../flow/request.ts'
@@ -56,8 +56,9 @@ export interface TableOptions {
 /** Makes the tables in a new arena: devices (with loopback), addresses, routes, neighbours, filters, encaps. Once. */
 export function makeTables(a: Arena, o: TableOptions = {}): void {
   netInit(a)
-  encapInit(a, { mode: o.offload || o.profile === 'mlx5' ? MODE_OFFLOAD : MODE_SOFTWARE })
-  flowInit(a, o.profile === 'mlx5' ? PROFILE_MLX5 : PROFILE_SOFTWARE)
+  const isNic = o.profile === 'mlx5'
+  encapInit(a, { mode: isNic ? MODE_HARDWARE : o.offload ? MODE_OFFLOAD : MODE_SOFTWARE })
+  flowInit(a, isNic ? PROFILE_MLX5 : PROFILE_SOFTWARE)
   conntrackInit(a, o.connections)
 }
 
@@ -77,14 +78,15 @@ export const changesNet = (type: number): boolean => isNetRequest(type) && !isGe
 
 /**
  * Does one request, for a caller in this process: what it asks for goes to `reply`, and that it returns is the
- * acknowledgement. Throws NetlinkError as a refusal; a refused request has changed nothing.
+ * acknowledgement, with a warning or ''. Throws NetlinkError as a refusal; a refused request has changed nothing.
  */
-export function ask(c: Control, message: Uint8Array, reply: (m: Uint8Array) => void): void {
+export function ask(c: Control, message: Uint8Array, reply: (m: Uint8Array) => void): string {
   const d = viewOf(message)
   if (message.byteLength < NLMSG_HDRLEN || msgLen(d) !== message.byteLength) {
     throw new RangeError('an rtnetlink message whose length is not its own: framing is the caller’s')
   }
   const type = msgType(d)
+  c.flow.warning = ''
   try {
     if (isNetRequest(type)) netRequest(c.net, message, reply)
     else if (isFlowRequest(type)) flowRequest(c.flow, message, reply)
@@ -92,20 +94,22 @@ export function ask(c: Control, message: Uint8Array, reply: (m: Uint8Array) => v
   } catch (e) {
     throw refusal(e)
   }
+  return c.flow.warning
 }
 
 /** Does one request, and returns its answer in messages: acknowledgement or error, what it asks for, the parts of a dump. */
 export function request(c: Control, message: Uint8Array): Uint8Array[] {
   const replies: Uint8Array[] = []
+  let warning = ''
   try {
-    ask(c, message, (m) => replies.push(m))
+    warning = ask(c, message, (m) => replies.push(m))
   } catch (e) {
     if (e instanceof NetlinkError) return [buildError(message, e.errno, e.message, e.offset)]
     throw e
   }
   const d = viewOf(message)
   if (isGet(msgType(d)) && (msgFlags(d) & NLM_F_DUMP) === NLM_F_DUMP) replies.push(buildDone(msgSeq(d), msgPid(d)))
-  else if (msgFlags(d) & NLM_F_ACK) replies.push(buildAck(message))
+  else if (msgFlags(d) & NLM_F_ACK) replies.push(buildAck(message, undefined, warning))
   return replies
 }
 

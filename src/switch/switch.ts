@@ -145,10 +145,13 @@ export class Switch {
     this.#recorder = recorder
   }
 
-  /** Does one rtnetlink request and all that follows from it; throws NetlinkError when it is refused. See control.ts. */
-  ask(message: Uint8Array, reply: (m: Uint8Array) => void): void {
+  /**
+   * Does one rtnetlink request and all that follows from it, and returns a warning or ''; throws NetlinkError when it is
+   * refused. See control.ts.
+   */
+  ask(message: Uint8Array, reply: (m: Uint8Array) => void): string {
     try {
-      ask(this.#control, message, reply)
+      return ask(this.#control, message, reply)
     } finally {
       this.#settle()
     }

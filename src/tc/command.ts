@@ -110,6 +110,12 @@ export function printReplies(
   return out.finish()
 }
 
+/** print_ext_ack_msg: with a full stop at its end. */
+const sentence = (message: string): string => (/[.\n]$/.test(message) ? message : `${message}.`)
+
+/** What the program says on stderr when an acknowledgement carries a message. */
+export const warningText = (message: string): string => `Warning: ${sentence(message)}`
+
 /** What the program says on stderr when a request is answered by the error message `reply`, and its exit status. */
 export function refusal(command: Command, reply: Uint8Array): LanguageError {
   const { errno, message } = parseError(reply)
@@ -118,8 +124,7 @@ export function refusal(command: Command, reply: Uint8Array): LanguageError {
 
 /** As `refusal` for an errno and an extended ack's text. */
 export function refusalText(command: Command, errno: number, message: string): LanguageError {
-  const dot = message.endsWith('.') || message.endsWith('\n') ? '' : '.'
-  const first = message ? `Error: ${message}${dot}` : `RTNETLINK answers: ${strerror(errno)}`
+  const first = message ? `Error: ${sentence(message)}` : `RTNETLINK answers: ${strerror(errno)}`
   const { line, exitCode } = command.onRefusal
   return new LanguageError(line ? `${first}\n${line}` : first, exitCode, undefined, true)
 }

@@ -238,7 +238,7 @@ export function pushHeader(pkt: usize, header: usize): i32 {
     if (ttl == 0 && ((flags & H.HEADER_F_LOOKS) == 0 || (tosTtl & IS_IP) == 0)) ttl = load<u32>(header, H.HEADER_TTL)
   }
   if ((flags & H.HEADER_F_IPV6) == 0) {
-    const id = takeId()
+    const id: u32 = (flags & H.HEADER_F_NO_ID) != 0 ? 0 : takeId()
     let sum = load<u32>(header, H.HEADER_IP_SUM) + tos + ipLen + id + (ttl << 8)
     if (df) {
       sum += 0x4000

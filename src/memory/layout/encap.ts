@@ -97,6 +97,8 @@ export const HEADER_F_WHOLE = 131072
 export const HEADER_F_LOOKS = 262144
 /** The outer IP protocol says what the inner packet is: IPv4, IPv6 or MPLS (IP in IP). */
 export const HEADER_F_INNER_PROTO = 524288
+/** IPv4 identification 0, as hardware has it. */
+export const HEADER_F_NO_ID = 1048576
 
 // ---- what comes of pushing a header
 /** Encapsulated. */
