@@ -114,6 +114,7 @@ const MAY_IMPORT: [folder: string, ...may: string[]][] = [
     'memory',
     'wire',
     'net',
+    'conntrack',
     'tunnel',
     'encap',
     'flow',
@@ -125,7 +126,22 @@ const MAY_IMPORT: [folder: string, ...may: string[]][] = [
     'replay',
     'trace',
   ],
-  ['cli', 'sync', 'sys', 'memory', 'wire', 'port', 'tc', 'rtnl', 'switch', 'replay', 'bench', 'trace', 'daemon'],
+  [
+    'cli',
+    'sync',
+    'sys',
+    'memory',
+    'wire',
+    'conntrack',
+    'port',
+    'tc',
+    'rtnl',
+    'switch',
+    'replay',
+    'bench',
+    'trace',
+    'daemon',
+  ],
 ]
 
 /** Packages, and things of the platform, that one file alone may use: replacing one is a change of that file. */

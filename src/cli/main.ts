@@ -157,6 +157,7 @@ for (const [group, name, description] of [
   ['flow', 'flowShow', 'Show every rule: its path and why, and its counters.'],
   ['encap', 'encapShow', 'Show the encap entries: the route, the next hop and its state.'],
   ['neigh', 'neighShow', 'Show the neighbours, and how many tunnel destinations need each.'],
+  ['conntrack', 'conntrackShow', 'Show the connections that are tracked, as conntrack -L does.'],
   ['port', 'portShow', 'Show the ports and what went through them.'],
 ] as const) {
   const show = program
@@ -167,6 +168,7 @@ for (const [group, name, description] of [
     .option('--http <path>', 'HTTP socket of the daemon', DEFAULT_HTTP_SOCKET)
     .option('--json', 'print one JSON document')
     .action(async (options) => finish((await import('./show.ts'))[name](options)))
+  if (group === 'conntrack') show.option('--limit <n>', 'at most so many', count(1, 100_000))
   if (group === 'flow')
     show
       .option('--why', 'say what stands behind each: route, next hop, encap entry, and the rule that shadows it')

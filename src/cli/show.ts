@@ -1,7 +1,9 @@
-// flowerbed flow show, encap show, neigh show, port show, drops, events, top: what the daemon's tables say, as text for
+// flowerbed flow show, encap show, neigh show, conntrack show, port show, drops, events, top: what the daemon's tables say, as text for
 // people or as the JSON that they are.
 
+import { connectionText } from '../conntrack/show.ts'
 import { followEvents, getTable, HttpRefusal } from '../daemon/http_client.ts'
+import type { ConnectionPage } from '../daemon/tables/connections.ts'
 import type { EncapDetail, FlowPage, FlowRow } from '../daemon/tables/flows.ts'
 import type { DropRow, NeighbourRow, PortRow } from '../daemon/tables/index.ts'
 import { SocketError } from './socket_error.ts'
@@ -108,6 +110,13 @@ export async function neighShow(o: ShowOptions): Promise<number> {
         `${n.address} dev ${n.dev} ${n.state}${n.mac === '' ? '' : ` lladdr ${n.mac}`}, since ${duration(n.since)}, ` +
           `${n.encaps} encaps\n`,
       )
+  return 0
+}
+
+export async function conntrackShow(o: ShowOptions): Promise<number> {
+  const said = await table<ConnectionPage>(o, `/connections?limit=${o.limit ?? 100_000}`)
+  if (o.json) out(`${JSON.stringify(said)}\n`)
+  else for (const c of said.connections) out(`${connectionText(c)}\n`)
   return 0
 }
 

@@ -40,6 +40,7 @@ describe('TCP', () => {
     expect(w.connections).toEqual([
       {
         protocol: 'tcp',
+        number: 6,
         zone: 0,
         state: 'SYN_SENT',
         timeout: 120,

@@ -163,6 +163,17 @@ describe('ports', () => {
   })
 })
 
+test('all connections of a source get the same address and port of a range, while it is free', () => {
+  const w = new World({ track: 'nat', commit: 'action ct commit nat src addr 192.0.2.16-192.0.2.31 port 5000-5999' })
+  for (let i = 0; i < 20; i++) {
+    const mapped = ['10.9.0.1', '10.9.0.2', '10.9.0.3'].map((to) => {
+      expect(w.send(0, one(`10.0.1.${i}`, to, 1000, 53))).toBe('new')
+      return [...w.last.slice(26, 30), ...w.last.slice(34, 36)].join('.')
+    })
+    expect(new Set(mapped).size).toBe(1)
+  }
+})
+
 describe('what is not translated', () => {
   test('by ct nat without a mapping', () => {
     const w = new World({ track: 'nat' })

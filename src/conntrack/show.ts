@@ -19,8 +19,10 @@ export interface TupleView {
 
 export interface ConnectionView {
   readonly protocol: string
+  /** Its number. */
+  readonly number: number
   readonly zone: number
-  /** Of TCP: ESTABLISHED, … */
+  /** Of TCP, SCTP, DCCP: ESTABLISHED, … */
   readonly state?: string
   /** Seconds that are left. */
   readonly timeout: number
@@ -46,18 +48,14 @@ const PROTOCOLS: Readonly<Record<number, string>> = {
 const ICMP = new Set(['icmp', 'icmpv6'])
 const PORTS = new Set(['tcp', 'udp', 'dccp', 'sctp', 'udplite'])
 
-const TCP_STATES = [
-  'NONE',
-  'SYN_SENT',
-  'SYN_RECV',
-  'ESTABLISHED',
-  'FIN_WAIT',
-  'CLOSE_WAIT',
-  'LAST_ACK',
-  'TIME_WAIT',
-  'CLOSE',
-  'SYN_SENT2',
-]
+/** By number; a connection of any of these protocols keeps its state at CONN_TCP_STATE. */
+const STATES: Readonly<Record<string, readonly string[]>> = {
+  tcp: 'NONE SYN_SENT SYN_RECV ESTABLISHED FIN_WAIT CLOSE_WAIT LAST_ACK TIME_WAIT CLOSE SYN_SENT2'.split(' '),
+  sctp: 'NONE CLOSED COOKIE_WAIT COOKIE_ECHOED ESTABLISHED SHUTDOWN_SENT SHUTDOWN_RECD SHUTDOWN_ACK_SENT HEARTBEAT_SENT'.split(
+    ' ',
+  ),
+  dccp: 'NONE REQUEST RESPOND PARTOPEN OPEN CLOSEREQ CLOSING TIMEWAIT'.split(' '),
+}
 
 function tupleView(a: Arena, t: number, protocol: string): TupleView {
   const { u8, d } = a
@@ -81,8 +79,9 @@ function connectionView(a: Arena, conn: number, now: number): ConnectionView {
   const label = Buffer.from(u8.slice(conn + C.CONN_LABELS, conn + C.CONN_LABELS + 16)).toString('hex')
   return {
     protocol,
+    number,
     zone: a.d.getUint16(conn + C.TUPLE_ZONE, true),
-    ...(protocol === 'tcp' ? { state: TCP_STATES[u8[conn + C.CONN_TCP_STATE]] } : {}),
+    ...(STATES[protocol] ? { state: STATES[protocol][u8[conn + C.CONN_TCP_STATE]] } : {}),
     timeout: Math.ceil(((m[(conn + C.CONN_TIMEOUT) >> 2] - now) | 0) / 1000),
     original: tupleView(a, conn + C.CONN_ORIGINAL, protocol),
     reply: tupleView(a, conn + C.CONN_REPLY, protocol),
@@ -95,3 +94,19 @@ function connectionView(a: Arena, conn: number, now: number): ConnectionView {
 /** The connections that live at `now` (milliseconds of the switch's clock), at most `most`, in no order. */
 export const connectionList = (a: Arena, now: number, most?: number): ConnectionView[] =>
   connectionsOf(a, now, most).map((conn) => connectionView(a, conn, now))
+
+const tupleText = (t: TupleView): string =>
+  Object.entries(t)
+    .map(([name, v]) => `${name}=${v}`)
+    .join(' ')
+
+/** A connection in a line, as `conntrack -L` prints it. */
+export function connectionText(c: ConnectionView): string {
+  const name = PROTOCOLS[c.number] ?? 'unknown'
+  const flags = c.status.filter((s) => s !== 'UNREPLIED').map((s) => `[${s}] `)
+  return (
+    `${name.padEnd(8)} ${c.number} ${c.timeout} ${c.state === undefined ? '' : `${c.state} `}` +
+    `${tupleText(c.original)} ${c.status.includes('UNREPLIED') ? '[UNREPLIED] ' : ''}${tupleText(c.reply)} ` +
+    `${flags.join('')}mark=${c.mark}${c.zone === 0 ? '' : ` zone=${c.zone}`}${c.label === '' ? '' : ` labels=0x${c.label}`}`
+  )
+}

@@ -1,6 +1,6 @@
 // All tables under the names by which they are asked for.
 //
-//   /flows   /encaps   /neighbours   /drops   /ports
+//   /flows   /encaps   /neighbours   /connections   /drops   /ports
 
 import { dropReasons } from '../../datapath/drop_reason.ts'
 import { encapStats } from '../../encap/encap.ts'
@@ -21,6 +21,7 @@ import { neighEach, neighSnapshot } from '../../net/neigh.ts'
 import { netdevIfindex, netdevIsUp, netdevMac, netdevMtu, netdevName, nextNetdev } from '../../net/netdev.ts'
 import { formatInet, formatMac } from '../../tc/address_text.ts'
 import { AF_INET6 } from '../../wire/rtm_route.ts'
+import { connections } from './connections.ts'
 import { flows } from './flows.ts'
 import { checkQuery, type Table } from './table.ts'
 
@@ -135,4 +136,4 @@ const ports: Table = (c, _, query) => {
   return { ports: rows }
 }
 
-export const tables: Readonly<Record<string, Table>> = { flows, encaps, neighbours, drops, ports }
+export const tables: Readonly<Record<string, Table>> = { flows, encaps, neighbours, connections, drops, ports }

@@ -7,6 +7,7 @@ import { openClient } from '../../rtnl/client.ts'
 import { FrontEnd } from '../front_end.ts'
 import { getTable } from '../http_client.ts'
 import { type DaemonProcess, startProcess } from '../process.fixture.ts'
+import type { ConnectionPage } from './connections.ts'
 import type { EncapDetail, FlowPage } from './flows.ts'
 import type { NeighbourRow, PortRow } from './index.ts'
 
@@ -149,4 +150,10 @@ test('events come while they happen', async () => {
   } finally {
     child.kill()
   }
+})
+
+test('connections: none yet, and what is asked wrongly', async () => {
+  expect(await getTable<ConnectionPage>(http, '/connections')).toEqual({ connections: [], count: 0, earlyDrops: 0 })
+  expect(await flowerbed('conntrack', 'show')).toBe('')
+  await expect(getTable(http, '/connections?zone=1')).rejects.toThrow('there is no zone here')
 })

@@ -4,12 +4,13 @@
 // A mapping is nothing but the connection's reply tuple: it is how answers will look, so its inverse is how the packets
 // must look when they leave. `setup` changes it before the connection is confirmed; after that it never changes.
 //
-// What a kernel chooses by a random number is chosen by a number here that is the same every time.
+// What a kernel chooses by a random number is chosen here by a number that follows from the source: the same every time,
+// and the same for all connections of a source, which a kernel sees to by remembering them (find_appropriate_src).
 
 import * as S from '../../memory/layout/action_state.ts'
 import * as C from '../../memory/layout/conntrack.ts'
 import { crc32c, fold, replace4, sumWords } from './checksum.ts'
-import { connOf, find, hashTuple, sameTuple, statusOf, tupleAt, tupleOf } from './conntrack.ts'
+import { connOf, find, sameTuple, statusOf, tupleAt, tupleOf } from './conntrack.ts'
 import { isSumRight } from './conntrack_proto.ts'
 import {
   invertTuple,
@@ -104,22 +105,22 @@ function chooseAddress(t: usize, manip: u32): void {
     return
   }
   const words: usize = load<u8>(t, C.TUPLE_FAMILY) == 4 ? 1 : 4
-  let j = hashAddresses(t)
+  let j = hashOf(t, manip == MANIP_SRC ? 16 : 32)
   let free = false
   for (let i: usize = 0; i < words; i++) {
     const low: u32 = free ? 0 : bswap<u32>(load<u32>(minAddress + (i << 2)))
     const count: u64 = free ? 0xffffffff : <u64>bswap<u32>(load<u32>(maxAddress + (i << 2))) - low + 1
     const word = bswap<u32>(low + <u32>((<u64>j * count) >> 32))
-    const dst = load<u32>(t + C.TUPLE_DST + (i << 2))
     store<u32>(at + (i << 2), word)
     if (word != load<u32>(maxAddress + (i << 2))) free = true
-    j ^= dst
+    if (manip == MANIP_DST) j ^= load<u32>(t + C.TUPLE_DST + (i << 2))
   }
 }
 
-function hashAddresses(t: usize): u32 {
+/** A number for the source of a tuple (16 bytes), or for both ends (32). */
+function hashOf(t: usize, bytes: usize): u32 {
   let h: u32 = 0x9e3779b9
-  for (let i: usize = 0; i < 32; i += 4) {
+  for (let i: usize = 0; i < bytes; i += 4) {
     h = (h ^ load<u32>(t + i)) * 0x85ebca6b
     h ^= h >>> 15
   }
@@ -143,7 +144,9 @@ function choosePort(tab: usize, t: usize, conn: usize, manip: u32, now: u32): vo
     min = port < 512 ? 1 : port < 1024 ? 600 : 1024
     size = port < 512 ? 511 : port < 1024 ? 424 : 64512
   }
-  let offset = manip == MANIP_DST && !icmp ? 0 : hashTuple(conn + C.CONN_ORIGINAL) & 0xffff
+  const source = conn + C.CONN_ORIGINAL
+  const luck = (hashOf(source, 16) ^ load<u16>(source, C.TUPLE_SPORT)) * 0x85ebca6b
+  let offset = manip == MANIP_DST && !icmp ? 0 : luck >>> 16
   let attempts = size < ATTEMPTS_MAX ? size : ATTEMPTS_MAX
   let more = true
   while (more) {

@@ -1,14 +1,18 @@
 // What each protocol makes of a packet: is it one at all, may it begin a connection, how long is the connection kept
-// (nf_conntrack_proto_udp.c, _icmp.c, _icmpv6.c, _gre.c, _generic.c; TCP is in conntrack_tcp.ts).
+// (nf_conntrack_proto_udp.c, _icmp.c, _icmpv6.c, _gre.c, _generic.c; TCP, SCTP and DCCP have files of their own).
 
 import * as C from '../../memory/layout/conntrack.ts'
 import { pseudo } from './action_csum.ts'
 import { fold, sumWords } from './checksum.ts'
 import { setStatus, statusOf } from './conntrack.ts'
+import { dccpPacket } from './conntrack_dccp.ts'
+import { sctpPacket } from './conntrack_sctp.ts'
 import {
+  IPPROTO_DCCP,
   IPPROTO_GRE,
   IPPROTO_ICMP,
   IPPROTO_ICMPV6,
+  IPPROTO_SCTP,
   IPPROTO_TCP,
   IPPROTO_UDP,
   IPPROTO_UDPLITE,
@@ -87,6 +91,10 @@ export function protocolPacket(conn: usize, ip: usize, n: i32, at: i32, family: 
   switch (proto) {
     case IPPROTO_TCP:
       return tcpPacket(conn, ip, n, at, family, dir, now)
+    case IPPROTO_SCTP:
+      return sctpPacket(conn, ip, n, at, dir, now)
+    case IPPROTO_DCCP:
+      return dccpPacket(conn, ip, n, at, family, dir, now)
     case IPPROTO_UDP:
     case IPPROTO_UDPLITE:
       if (isUdpBroken(ip, n, at, family, proto == IPPROTO_UDPLITE)) return PACKET_INVALID

@@ -86,6 +86,20 @@ export const CONN_TCP_LAST_WSCALE = 164
 export const CONN_TCP_LAST_FLAGS = 165
 /** TCP: what each side has sent (SEEN_*). */
 export const CONN_TCP_SEEN = 168
+/** In the place of TCP's, SCTP: SCTP_CONNTRACK_*, last direction, flags, who sent an INIT (a bit each), the tags. */
+export const CONN_SCTP_STATE = 144
+export const CONN_SCTP_LAST_DIR = 145
+export const CONN_SCTP_FLAGS = 146
+export const CONN_SCTP_INITS = 147
+export const CONN_SCTP_VTAGS = 148
+export const CONN_SCTP_SIZE = 12
+/** DCCP: CT_DCCP_*, direction and type of the last packet, the server's direction, the Response's sequence number. */
+export const CONN_DCCP_STATE = 144
+export const CONN_DCCP_LAST_DIR = 145
+export const CONN_DCCP_LAST_TYPE = 146
+export const CONN_DCCP_SERVER = 147
+export const CONN_DCCP_HANDSHAKE = 152
+export const CONN_DCCP_SIZE = 16
 export const CONN_SIZE = 256
 
 export const SEEN_END = 0
@@ -123,6 +137,32 @@ export const TCP_CONNTRACK_SYN_SENT2 = 9
 /** No state: the packet is invalid; the packet is let through and changes nothing. */
 export const TCP_CONNTRACK_MAX = 10
 export const TCP_CONNTRACK_IGNORE = 11
+
+// enum sctp_conntrack
+export const SCTP_CONNTRACK_NONE = 0
+export const SCTP_CONNTRACK_CLOSED = 1
+export const SCTP_CONNTRACK_COOKIE_WAIT = 2
+export const SCTP_CONNTRACK_COOKIE_ECHOED = 3
+export const SCTP_CONNTRACK_ESTABLISHED = 4
+export const SCTP_CONNTRACK_SHUTDOWN_SENT = 5
+export const SCTP_CONNTRACK_SHUTDOWN_RECD = 6
+export const SCTP_CONNTRACK_SHUTDOWN_ACK_SENT = 7
+export const SCTP_CONNTRACK_HEARTBEAT_SENT = 8
+/** No state: the chunk is invalid. */
+export const SCTP_CONNTRACK_MAX = 9
+
+// enum ct_dccp_states
+export const CT_DCCP_NONE = 0
+export const CT_DCCP_REQUEST = 1
+export const CT_DCCP_RESPOND = 2
+export const CT_DCCP_PARTOPEN = 3
+export const CT_DCCP_OPEN = 4
+export const CT_DCCP_CLOSEREQ = 5
+export const CT_DCCP_CLOSING = 6
+export const CT_DCCP_TIMEWAIT = 7
+/** No states: the packet is let through and changes nothing; it is invalid. */
+export const CT_DCCP_IGNORE = 8
+export const CT_DCCP_INVALID = 9
 
 // ---- what a packet carries in PKT_CT_STATE: how flower sees it (TCA_FLOWER_KEY_CT_FLAGS_*), and one bit more
 export const CT_STATE_NEW = 1
