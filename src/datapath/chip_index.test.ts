@@ -2,11 +2,12 @@
 // The oracle is the definition: the first mask of the packet's protocol whose flow has the packet's words.
 
 import { beforeEach, describe, expect, it } from 'vitest'
-import { type Arena, createArena } from '../memory/arena.ts'
+import { type Arena, createArena, reserve } from '../memory/arena.ts'
 import { counterAlloc, counterRead } from '../memory/counters.ts'
 import * as T from '../memory/layout/action.ts'
 import * as K from '../memory/layout/flow_key.ts'
 import * as N from '../memory/layout/netdev.ts'
+import { PKT_DEV } from '../memory/layout/packet.ts'
 import * as P from '../memory/layout/program.ts'
 import { SUPER_GENERATION } from '../memory/layout/super.ts'
 import * as W from '../memory/layout/worker.ts'
@@ -187,6 +188,45 @@ describe('the mask index', { timeout: 120_000 }, () => {
     a.m[SUPER_GENERATION >> 2]++
     for (let i = 0; i < 10; i++) send(frame(), [])
     expect(steep()).toBe(before + 10)
+  })
+
+  it('goes without the cache when each packet is new, and takes it up again', () => {
+    const rules = addRules(20, 3)
+    const list = reserve(a, 64)
+    const burst = (frames: Uint8Array[], name: string) => {
+      const before = rules.map((r) => counterRead(a, r.counter).packets)
+      frames.forEach((f, i) => {
+        const pkt = dp.alloc()
+        dp.loadBytes(pkt, f)
+        a.m[(pkt + PKT_DEV) >> 2] = port
+        a.m[(list >> 2) + i] = pkt
+      })
+      for (let done = 0; done < frames.length; ) {
+        done += dp.receiveBurst(list + done * 4, frames.length - done)
+        for (const e of dp.takeEmissions()) dp.release(e.pkt)
+      }
+      for (const f of frames) {
+        const met = rules.findIndex((r) => r.counter === oracle(f, rules))
+        if (met >= 0) before[met]++
+      }
+      expect(
+        rules.map((r) => counterRead(a, r.counter).packets),
+        name,
+      ).toEqual(before)
+    }
+    const fresh = (n: number) => {
+      const f = frame()
+      f.set([n >> 8, n & 255], 28)
+      return f
+    }
+    for (let i = 0; i < 700; i++) {
+      burst(
+        Array.from({ length: 8 }, (_, k) => fresh(i * 8 + k)),
+        `new packets, burst ${i}`,
+      )
+    }
+    const known = Array.from({ length: 8 }, frame)
+    for (let i = 0; i < 300; i++) burst(known, `known packets, burst ${i}`)
   })
 
   let packets = 0

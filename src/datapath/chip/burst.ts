@@ -44,8 +44,10 @@ import { localInput } from './local_input.ts'
 import {
   ENTRY_FLOW,
   isCacheFar,
+  isCacheIdle,
   miss,
   missNamed,
+  noteAsked,
   otherSmallEntry,
   otherTunnelEntry,
   PLAN_CHUNKS,
@@ -54,6 +56,7 @@ import {
   PLAN_SMALL,
   PLAN_TUNNEL,
   planOf,
+  search,
   searchFor,
   smallEntry,
   smallEntryHas,
@@ -126,7 +129,8 @@ function receivePlain(list: usize, n: i32): i32 {
 function receiveStaged(list: usize, n: i32, dev: usize, block: usize, mask: usize): i32 {
   const plan: usize = mask == 0 ? 0 : planOf(mask)
   if (plan != 0 && load<u32>(plan, PLAN_CHUNKS) != PLAN_SMALL) return receivePlain(list, n)
-  n = plan == 0 ? stageBare(list, n, dev) : stage(list, n, dev, mask, plan)
+  if (plan == 0) n = stageBare(list, n, dev)
+  else n = isCacheIdle() ? stageSearched(list, n, dev, plan) : stage(list, n, dev, mask, plan)
   return run(n, dev, block)
 }
 
@@ -198,6 +202,7 @@ function stage(list: usize, n: i32, dev: usize, mask: usize, plan: usize): i32 {
   const far = isCacheFar()
   if (far) n = fetchEntries(list, n, dev, mask, plan)
 
+  let missed: u32 = 0
   let s = stages
   let k: i32 = 0
   for (; k < n; k++, s += STAGE_SIZE) {
@@ -217,8 +222,12 @@ function stage(list: usize, n: i32, dev: usize, mask: usize, plan: usize): i32 {
         flow = load<usize>(entry, ENTRY_FLOW)
       } else {
         const other = otherSmallEntry(entry)
-        if (smallEntryHas(other, a, b, c, key, BE_IP)) flow = load<usize>(other, ENTRY_FLOW)
-        else flow = missQuick(entry, plan, data, dev, ifindex)
+        if (smallEntryHas(other, a, b, c, key, BE_IP)) {
+          flow = load<usize>(other, ENTRY_FLOW)
+        } else {
+          flow = missQuick(entry, plan, data, dev, ifindex)
+          missed++
+        }
       }
       if (flow == 0) {
         store<usize>(s, FLOW_UNKNOWN, STAGE_FLOW)
@@ -231,6 +240,34 @@ function stage(list: usize, n: i32, dev: usize, mask: usize, plan: usize): i32 {
     store<usize>(s, flow, STAGE_FLOW)
   }
   if (far) fetchPrograms(stages, s)
+  noteAsked(k, missed)
+  return k
+}
+
+/** Likewise, without the cache, which is no use. */
+function stageSearched(list: usize, n: i32, dev: usize, plan: usize): i32 {
+  const ifindex = load<u32>(dev, NETDEV_IFINDEX)
+  const longest = load<u32>(dev, NETDEV_MTU) + MTU_SLACK
+  let s = scratch + SCRATCH_BURST
+  let k: i32 = 0
+  for (; k < n; k++, s += STAGE_SIZE) {
+    const pkt = load<usize>(list + ((<usize>k) << 2))
+    if (load<usize>(pkt, PKT_DEV) != dev) break
+    const data = load<usize>(pkt, PKT_DATA)
+    const len = load<u32>(pkt, PKT_LEN)
+    store<usize>(s, pkt)
+    store<usize>(s, FLOW_UNKNOWN, STAGE_FLOW)
+    store<usize>(s, 0, STAGE_TUNNEL)
+    if (len > longest || !isQuick(data, len)) continue
+    const flow = search(plan, quickKey(data, dev, ifindex), BE_IP)
+    if (flow == 0) {
+      stageInner(s, dev, data, len)
+      continue
+    }
+    store<usize>(s, flow, STAGE_FLOW)
+    store<usize>(s, load<usize>(flow, FLOW_ACTIONS), STAGE_PROGRAM)
+    store<u32>(s, len, STAGE_LEN)
+  }
   return k
 }
 

@@ -148,6 +148,32 @@ function conflict(isSmall: bool): bool {
   return true
 }
 
+// Whether it is asked at all: when it answers hardly any packet, seven bursts in eight go without it.
+/** Packets after which that is decided anew. */
+const TRIAL: u32 = 4096
+let asked: u32 = 0
+let unanswered: u32 = 0
+let idle: bool = false
+
+/** Does this burst go without the cache? */
+// @ts-ignore: decorator
+@inline
+export function isCacheIdle(): bool {
+  return idle && (calls & 7) != 0
+}
+
+/** So many packets of a burst asked the cache, and so many of them in vain. */
+// @ts-ignore: decorator
+@inline
+export function noteAsked(packets: u32, missed: u32): void {
+  asked += packets
+  unanswered += missed
+  if (asked < TRIAL) return
+  idle = unanswered > asked - (asked >>> 4)
+  asked = 0
+  unanswered = 0
+}
+
 let cacheGeneration: u32 = 0
 
 function shrinkCache(): void {
@@ -482,8 +508,8 @@ export function searchFor(dev: usize): void {
 /** The last search met a mask with bits that its plan does not know: control is at work, the answer must not be cached. */
 let strange: bool = false
 
-/** The first flow for the key: by the plan's index, or mask after mask. */
-function search(plan: usize, key: usize, proto: u32): usize {
+/** The first flow for the key, 0 when none matches: by the plan's index, or mask after mask. */
+export function search(plan: usize, key: usize, proto: u32): usize {
   const index = indexOf(load<usize>(plan, PLAN_START))
   if (isReady(index)) {
     const flow = searchIndex(index, key, proto, plan + PLAN_BITS)

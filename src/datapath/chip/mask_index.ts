@@ -86,7 +86,7 @@ const PIECE: u32 = 64
 const IX_START: usize = 0
 const IX_GENERATION: usize = 4
 const IX_STATE: usize = 8
-/** Number of masks, of 64-bit words in a set (1 or 8), of fields; shift of the hash. */
+/** Number of masks, of 64-bit words in a set (1, 2 or 8), of fields; shift of the hash. */
 const IX_MASKS: usize = 12
 const IX_WORDS: usize = 16
 const IX_FIELDS: usize = 20
@@ -156,7 +156,9 @@ function setOf(value: u32, shift: u64): usize {
 export function searchIndex(index: usize, key: usize, proto: u32, bits: usize): usize {
   probed = 0
   foundUnknown = false
-  if (load<u32>(index, IX_WORDS) == 1) return searchNarrow(index, key, proto)
+  const size = load<u32>(index, IX_WORDS)
+  if (size == 1) return searchNarrow(index, key, proto)
+  if (size == 2) return searchMiddle(index, key, proto)
   let flow = searchWide(index, key, proto)
   for (let mask = load<usize>(index, IX_REST); mask != 0 && flow == 0; mask = load<usize>(mask, MASK_NEXT)) {
     const p = load<u32>(mask, MASK_PROTO)
@@ -185,6 +187,29 @@ function searchNarrow(index: usize, key: usize, proto: u32): usize {
   return probe(index, masks, 0, key, proto)
 }
 
+/** Sets of 128 masks. */
+function searchMiddle(index: usize, key: usize, proto: u32): usize {
+  const shift = <u64>load<u32>(index, IX_SHIFT)
+  const size: usize = <usize>16 << <usize>(64 - shift)
+  let masks = i64x2.splat(-1)
+  let field = index
+  let sets = index + INDEX_TABLES
+  for (const end = sets + <usize>load<u32>(index, IX_FIELDS) * size; sets < end; sets += size, field += 8) {
+    const value = load<u32>(key + load<u32>(field, IX_FIELD_LIST)) & load<u32>(field, IX_FIELD_LIST + 4)
+    masks = v128.and(masks, v128.load(sets + (setOf(value, shift) << 4)))
+  }
+  let low = <u64>i64x2.extract_lane(masks, 0)
+  let high = <u64>i64x2.extract_lane(masks, 1)
+  if (<u32>(popcnt(low) + popcnt(high)) > load<u32>(index, IX_TRY)) {
+    workOut(index, key, load<u32>(index, IX_TERM_FIELDS), load<u32>(index, IX_TERMS))
+    low = sift(index, low, 0, load<u32>(index, IX_LOG))
+    high = sift(index, high, 64, load<u32>(index, IX_LOG))
+  }
+  const flow = probe(index, low, 0, key, proto)
+  return flow != 0 ? flow : probe(index, high, 64, key, proto)
+}
+
+/** Sets of 512 masks. */
 function searchWide(index: usize, key: usize, proto: u32): usize {
   const shift = <u64>load<u32>(index, IX_SHIFT)
   const size: usize = <usize>64 << <usize>(64 - shift)
@@ -282,22 +307,22 @@ function begin(index: usize, visits: u32, bits: usize): void {
     return
   }
   // A flow is read for each of its words, a visit reads a mask: about the same. Clearing is cheap.
-  const wide = masks > 64
-  const price = flows * (words / masks + 1) + (words << 4) + (wide ? <u32>INDEX_TABLES_SIZE : <u32>INDEX_TABLES_SIZE / 8) / CLEARED
+  const bytes: u32 = masks > 128 ? 64 : masks > 64 ? 16 : 8
+  const price = flows * (words / masks + 1) + (words << 4) + ((<u32>INDEX_TABLES_SIZE / 64) * bytes) / CLEARED
   if (visits < price) {
     store<u32>(index, price, IX_PRICE)
     return
   }
   const fields = chooseFields(index, masks)
-  const room = <u32>INDEX_TABLES_SIZE / (wide ? 64 : 8) / max<u32>(fields, 1)
+  const room = <u32>INDEX_TABLES_SIZE / bytes / max<u32>(fields, 1)
   let log = SETS_MIN
   while (log < SETS_MAX && (<u32>1 << log) < flows && (<u32>2 << log) <= room) log++
   store<usize>(index, rest, IX_REST)
   store<u32>(index, masks, IX_MASKS)
-  store<u32>(index, wide ? 8 : 1, IX_WORDS)
+  store<u32>(index, bytes >>> 3, IX_WORDS)
   store<u32>(index, fields, IX_FIELDS)
   store<u32>(index, 64 - log, IX_SHIFT)
-  clear(index, masks, fields, <u32>1 << log, wide ? 64 : 8)
+  clear(index, masks, fields, <u32>1 << log, bytes)
   makeSums(index, masks, flows)
   store<u32>(index, 0, IX_AT_MASK)
   store<usize>(index, 0, IX_AT_TABLE)
