@@ -160,15 +160,32 @@ for (const [group, name, description] of [
   ['conntrack', 'conntrackShow', 'Show the connections that are tracked, as conntrack -L does.'],
   ['port', 'portShow', 'Show the ports and what went through them.'],
 ] as const) {
-  const show = program
-    .command(group)
-    .description(description)
+  const parent = program.command(group).description(group === 'port' ? 'The ports of a daemon.' : description)
+  const show = parent
     .command('show')
     .description(description)
     .option('--http <path>', 'HTTP socket of the daemon', DEFAULT_HTTP_SOCKET)
     .option('--json', 'print one JSON document')
     .action(async (options) => finish((await import('./show.ts'))[name](options)))
   if (group === 'conntrack') show.option('--limit <n>', 'at most so many', count(1, 100_000))
+  if (group === 'port') {
+    parent
+      .command('add')
+      .description('Add a port to a daemon, for as long as it runs.')
+      .argument('<name>', 'the name of the port')
+      .argument(
+        '[options...]',
+        'options and their values, as in the configuration: driver af_xdp device eth2 role uplink',
+      )
+      .option('--http <path>', 'HTTP socket of the daemon', DEFAULT_HTTP_SOCKET)
+      .action(async (name, words, options) => finish((await import('./port.ts')).portAdd(options.http, name, words)))
+    parent
+      .command('del')
+      .description('Take a port away from a daemon, with its rules.')
+      .argument('<name>', 'the name of the port')
+      .option('--http <path>', 'HTTP socket of the daemon', DEFAULT_HTTP_SOCKET)
+      .action(async (name, options) => finish((await import('./port.ts')).portDel(options.http, name)))
+  }
   if (group === 'flow')
     show
       .option('--why', 'say what stands behind each: route, next hop, encap entry, and the rule that shadows it')

@@ -1,8 +1,9 @@
 // flowerbed run: the daemon, until a signal ends it.
 import { existsSync } from 'node:fs'
 import { type Config, defaultConfig, readConfig } from '../daemon/config.ts'
-import { startDaemon } from '../daemon/daemon.ts'
-import { openLog } from '../daemon/log.ts'
+import { ConfigError } from '../daemon/config_error.ts'
+import { type Daemon, startDaemon } from '../daemon/daemon.ts'
+import { type Log, openLog } from '../daemon/log.ts'
 import { openNotify } from '../daemon/notify.ts'
 
 export interface RunCommand {
@@ -16,20 +17,29 @@ export interface RunCommand {
 /** Read when it is there and no other is named. */
 const CONFIG = '/etc/flowerbed.yaml'
 
-/** Runs the daemon; resolves with 0 when SIGTERM or SIGINT has ended it, with 1 when it could not go on. */
+/**
+ * Runs the daemon; SIGHUP has it read its configuration again. Resolves with 0 when SIGTERM or SIGINT has ended it, with 1
+ * when it could not go on.
+ */
 export async function run(o: RunCommand): Promise<number> {
-  const config: Config = o.config !== undefined || existsSync(CONFIG) ? readConfig(o.config ?? CONFIG) : defaultConfig()
-  const daemon = await startDaemon(
-    {
+  const read = (): Config => {
+    const config = o.config !== undefined || existsSync(CONFIG) ? readConfig(o.config ?? CONFIG) : defaultConfig()
+    return {
       ...config,
       socket: o.socket ?? config.socket,
       http: o.http ?? config.http,
       workers: o.workers ?? config.workers,
       controlWorkers: o.controlWorkers ?? config.controlWorkers,
-    },
-    openLog(config.log),
-  )
+    }
+  }
+  const config = read()
+  const log = openLog(config.log)
+  const daemon = await startDaemon(config, log)
   const notify = openNotify()
+  process.on('SIGHUP', () => {
+    notify.tell(`RELOADING=1\nMONOTONIC_USEC=${process.hrtime.bigint() / 1000n}`)
+    void reload(daemon, read, log).finally(() => notify.tell('READY=1'))
+  })
   notify.tell('READY=1')
   const alive = notify.watchdogMs > 0 ? setInterval(() => notify.tell('WATCHDOG=1'), notify.watchdogMs) : undefined
   const signal = new Promise<0>((resolve) => {
@@ -42,4 +52,14 @@ export async function run(o: RunCommand): Promise<number> {
   await daemon.close()
   notify.close()
   return status
+}
+
+/** What is wrong with the new configuration goes to the log, and the daemon goes on as it was. */
+async function reload(daemon: Daemon, read: () => Config, log: Log): Promise<void> {
+  try {
+    await daemon.reload(read())
+  } catch (e) {
+    if (!(e instanceof ConfigError)) throw e
+    log.error({ error: e.message }, 'the configuration was not read again')
+  }
 }

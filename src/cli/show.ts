@@ -128,7 +128,7 @@ export async function portShow(o: ShowOptions): Promise<number> {
 }
 
 const portText = (p: PortRow): string =>
-  `${p.name} ${p.up ? 'up' : 'down'} mtu ${p.mtu} ${p.mac} rx ${p.rx.packets} packets ${p.rx.bytes} bytes ` +
+  `${p.name} ${p.up ? 'up' : 'down'}${p.device === null || p.device === 'up' ? '' : ` (its device: ${p.device})`} mtu ${p.mtu} ${p.mac} rx ${p.rx.packets} packets ${p.rx.bytes} bytes ` +
   `tx ${p.tx.packets} packets ${p.tx.bytes} bytes`
 
 export async function drops(o: ShowOptions): Promise<number> {

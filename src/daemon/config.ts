@@ -206,16 +206,7 @@ export function parseConfig(text: string, path: string): Config {
     mode: Number.parseInt(c.mode, 8),
     http: c.http ?? join(dirname(c.socket), 'http.sock'),
     log: c.log,
-    ports: c.ports.map((p, i) => ({
-      name: p.name,
-      mac: macOf(p.mac, i),
-      mtu: p.mtu,
-      driver: p.driver,
-      device: p.device ?? p.name,
-      role: p.role ?? 'access',
-      neigh: p.neigh ?? (p.driver === 'tap' ? 'own' : 'kernel'),
-      zerocopy: p.zerocopy ?? false,
-    })),
+    ports: c.ports.map(portOf),
     scripts: c.scripts.map((s) => resolve(dirname(path), s)),
     workers: c.workers,
     profile: c.profile,
@@ -231,6 +222,38 @@ export function parseConfig(text: string, path: string): Config {
     httpListen: addressOf(c.http_listen),
   }
 }
+
+/** One port, as it would stand in a file; it gets a number. Throws ConfigError. */
+export function parsePort(raw: unknown, number: number): PortConfig {
+  const result = port.safeParse(raw)
+  if (result.success) return portOf(result.data, number)
+  const [issue] = result.error.issues
+  throw new ConfigError(
+    issue.code === 'unrecognized_keys' ? `there is no option ${issue.keys[0]}` : `${place(issue.path)}${issue.message}`,
+  )
+}
+
+/** The words of `flowerbed port add`: a name, then options and their values, each written as it is in a file. */
+export function portWords(name: string, words: readonly string[]): Record<string, unknown> {
+  const raw: Record<string, unknown> = { name }
+  for (let i = 0; i < words.length; i += 2) {
+    if (words[i + 1] === undefined) throw new ConfigError(`${words[i]}: the value is missing`)
+    if (Object.hasOwn(raw, words[i])) throw new ConfigError(`${words[i]}: said twice`)
+    raw[words[i]] = parseDocument(words[i + 1]).toJS()
+  }
+  return raw
+}
+
+const portOf = (p: z.infer<typeof port>, i: number): PortConfig => ({
+  name: p.name,
+  mac: macOf(p.mac, i),
+  mtu: p.mtu,
+  driver: p.driver,
+  device: p.device ?? p.name,
+  role: p.role ?? 'access',
+  neigh: p.neigh ?? (p.driver === 'tap' ? 'own' : 'kernel'),
+  zerocopy: p.zerocopy ?? false,
+})
 
 /** What holds without a file. */
 export const defaultConfig = (): Config => parseConfig('', 'defaults')

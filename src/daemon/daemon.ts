@@ -32,6 +32,7 @@ import type { Log } from './log.ts'
 import { openMetrics } from './metrics.ts'
 import { NotifierThread } from './notifier.ts'
 import { isLive, kernelUplinks } from './port_config.ts'
+import { Ports } from './ports.ts'
 import { type CommonData, END, type Failed, type Ready, type Said, type SwitchThreadData } from './protocol.ts'
 import { Seats } from './seats.ts'
 import { tables } from './tables/index.ts'
@@ -46,13 +47,22 @@ export interface Daemon {
   readonly seats: Seats
   readonly datapath: DatapathThreads
   readonly notifier: NotifierThread
+  readonly ports: Ports
   /** Nanoseconds of the switch's clock. */
   now(): number
   /** Settles with what makes it impossible to go on: the death of the switch thread. */
   readonly failed: Promise<Error>
+  /**
+   * Goes over to a configuration that was read again: ports come and go, and the log's level changes. What takes a restart is
+   * named in the log, and stays.
+   */
+  reload(config: Config): Promise<void>
   /** Ends everything in order; the socket is gone then. */
   close(): Promise<void>
 }
+
+/** What of a configuration can change without a restart. */
+const CHANGEABLE: readonly string[] = ['log', 'ports']
 
 /** Control workers when nobody says how many: a core is main's and the switch's. */
 const controlWorkers = (): number => Math.max(1, availableParallelism() - 1)
@@ -75,7 +85,7 @@ export async function startDaemon(config: Config, log: Log): Promise<Daemon> {
     doing: new Int32Array(new SharedArrayBuffer(4)),
     journal,
   }
-  const workers = ports.some(isLive) ? (config.workers ?? availableParallelism()) : 0
+  const workers = config.workers ?? (ports.some(isLive) ? availableParallelism() : 0)
   const data: SwitchThreadData = { ...common, role: 'switch', ports, scripts, profile, workers }
   const thread = spawn(new URL('./switch_thread.ts', import.meta.url), data, 'switch')
   const { memory, seats: datapathSeats } = await ready(thread, log)
@@ -134,6 +144,7 @@ export async function startDaemon(config: Config, log: Log): Promise<Daemon> {
     log,
     tell: (message) => server?.tell(message, 0),
   })
+  const daemonPorts = new Ports({ arena, switchThread: thread, notifier, log, ports, journal: journal !== undefined })
   const close = async (): Promise<void> => {
     ending = true
     clearInterval(events)
@@ -158,6 +169,7 @@ export async function startDaemon(config: Config, log: Log): Promise<Daemon> {
       path: config.http,
       mode: config.mode,
       listen: config.httpListen,
+      ports: daemonPorts,
       metrics: openMetrics({
         arena,
         journal: journal !== undefined,
@@ -179,8 +191,18 @@ export async function startDaemon(config: Config, log: Log): Promise<Daemon> {
     seats,
     datapath,
     notifier,
+    ports: daemonPorts,
     now: openClock(began),
     failed,
+    async reload(next) {
+      const stays = (Object.keys(config) as (keyof Config)[]).filter(
+        (key) => !CHANGEABLE.includes(key) && JSON.stringify(next[key]) !== JSON.stringify(config[key]),
+      )
+      if (stays.length > 0) log.warn({ options: stays }, 'changed in the configuration: that takes a restart')
+      log.level = next.log
+      await daemonPorts.reload(next)
+      log.info({ ports: daemonPorts.all.map((p) => p.name) }, 'the configuration was read again')
+    },
     async close() {
       await close()
       log.info('ended')

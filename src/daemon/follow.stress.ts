@@ -83,8 +83,8 @@ interface Kind {
   readonly name: string
   /** Makes the world ready, and says which packets go the old way. */
   ready(i: number): (s: Seen) => boolean
-  /** The `ip` line of the event. */
-  event(i: number): string
+  /** The `ip` lines of the event; the last one's moment counts. */
+  event(i: number): string | readonly string[]
 }
 
 function kinds(w: MovingWorld, ip: (line: string) => void, macs: readonly string[]): Kind[] {
@@ -136,12 +136,13 @@ function kinds(w: MovingWorld, ip: (line: string) => void, macs: readonly string
       event: () => 'link set p1 down',
     },
     {
-      name: 'link up',
+      // The kernel has dropped the route with the link: it is there again with the second request.
+      name: 'link up, route',
       ready: () => {
         ip('link set p1 down')
         return (s) => s.uplink === 2
       },
-      event: () => 'link set p1 up',
+      event: () => ['link set p1 up', via(1)],
     },
   ]
 }
@@ -166,7 +167,7 @@ export async function follow(rounds: number, driver: string, family: 4 | 6): Pro
       for (let i = 0; i < rounds; i++) {
         const isOld = kind.ready(i)
         await sleep(PAUSE)
-        ip(kind.event(i))
+        for (const line of [kind.event(i)].flat()) ip(line)
         const at = door.at
         await sleep(PAUSE)
         const seen = w.seen().filter((s) => s.time > at - PAUSE * 1e6 && s.time < at + PAUSE * 1e6)

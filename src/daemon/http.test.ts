@@ -71,6 +71,36 @@ test('tables, metrics, and refusals; over the Unix socket and over TCP', async (
   expect(existsSync(socketPath)).toBe(false)
 })
 
+test('ports are changed over the Unix socket, not over TCP', async () => {
+  const asked: unknown[] = []
+  const http = await serveHttp({
+    path: socketPath,
+    listen: { host: '127.0.0.1', port: 0 },
+    ports: {
+      add: async (raw) => void asked.push(raw),
+      remove: async (name) => {
+        throw new RangeError(`there is no ${name}`)
+      },
+    },
+  })
+  const post = (where: object): Promise<Answer> =>
+    new Promise((resolve) => {
+      const r = request({ path: '/ports', method: 'POST', agent: false, ...where }, (x) => resolve(read(x)))
+      r.end('{"name":"p5"}')
+    })
+  try {
+    expect(await post({ socketPath })).toMatchObject({ status: 200 })
+    expect(await post({ host: '127.0.0.1', port: http.port })).toMatchObject({ status: 405 })
+    expect(asked).toEqual([{ name: 'p5' }])
+    expect(await ask('/ports/p5', { method: 'DELETE' })).toMatchObject({
+      status: 422,
+      body: '{"error":"there is no p5","name":"RangeError"}',
+    })
+  } finally {
+    await http.close()
+  }
+})
+
 test('events: each follower gets them from when it came; the end of the server ends them', async () => {
   const http = await serveHttp({ path: socketPath })
   http.tell({ event: 'flow_path', cookie: 'before anybody came' })

@@ -5,8 +5,12 @@
 //   GET /events         server-sent events, one JSON document each, from when the client came until it goes
 //   GET /               the paths that there are; a page for people where their browser asks for HTML (page.ts)
 //
+//   POST /ports         a port is added: a JSON document, as it would stand in the configuration
+//   DELETE /ports/NAME  and taken away
+//
 // It listens on a Unix socket of its own, with the file mode as its guard, and on a TCP address when the configuration
-// names one, for a Prometheus that cannot read the socket. It only reads: what changes the switch goes over rtnetlink.
+// names one, for a Prometheus that cannot read the socket: there everything is read only. What else changes the switch goes
+// over rtnetlink.
 // A client that does not read its events loses them and is told how many, nobody waits for it. Main thread.
 
 import type { Server } from 'node:http'
@@ -34,6 +38,11 @@ export interface HttpOptions {
   metrics?(): Promise<{ readonly type: string; readonly text: string }>
   /** What a browser is shown at /: a whole HTML document. */
   page?(): string
+  /** Makes changes of ports; rejects with what the client is told. */
+  readonly ports?: {
+    add(raw: unknown): Promise<unknown>
+    remove(name: string): Promise<unknown>
+  }
 }
 
 export interface HttpServer {
@@ -65,7 +74,7 @@ interface Follower {
 export async function serveHttp(o: HttpOptions): Promise<HttpServer> {
   const routes = new Map<string, Producer>()
   const followers = new Set<Follower>()
-  const app = new Hono()
+  const app = new Hono<{ Bindings: { incoming: { socket: { localPort?: number } } } }>()
 
   app.get('/', (c) => {
     if (o.page !== undefined && (c.req.header('accept') ?? '').includes('text/html')) return c.html(o.page())
@@ -82,8 +91,23 @@ export async function serveHttp(o: HttpOptions): Promise<HttpServer> {
     if (producer === undefined) return c.json({ error: `there is no ${c.req.path}` }, 404)
     return c.json(await producer(c.req.query()))
   })
+  // A socket that has a port is no Unix socket.
+  const { ports } = o
+  if (ports !== undefined) {
+    app.post('/ports', async (c, next) => {
+      if (c.env.incoming.socket.localPort !== undefined) return next()
+      return c.json((await ports.add(await c.req.json())) ?? {})
+    })
+    app.delete('/ports/:name', async (c, next) => {
+      if (c.env.incoming.socket.localPort !== undefined) return next()
+      return c.json((await ports.remove(c.req.param('name'))) ?? {})
+    })
+  }
   app.all('*', (c) => c.json({ error: `${c.req.method}: everything here is read with GET` }, 405))
-  app.onError((e, c) => c.json({ error: e.message }, 500))
+  // 422: the change cannot be made, with the name of the error for programs.
+  app.onError((e, c) =>
+    c.req.method === 'GET' ? c.json({ error: e.message }, 500) : c.json({ error: e.message, name: e.name }, 422),
+  )
 
   const servers: Server[] = []
   const make = (): Server => {

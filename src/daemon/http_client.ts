@@ -5,30 +5,52 @@ import { type IncomingMessage, request } from 'node:http'
 /** The daemon answered with a refusal; the message is its own. */
 export class HttpRefusal extends Error {
   override readonly name = 'HttpRefusal'
+  /** Name of the error in the daemon, '' when it said none. */
+  readonly kind: string
+
+  constructor(message: string, kind = '') {
+    super(message)
+    this.kind = kind
+  }
 }
 
-function get(socketPath: string, path: string): Promise<IncomingMessage> {
+function send(socketPath: string, method: string, path: string, body?: unknown): Promise<IncomingMessage> {
   return new Promise((resolve, reject) => {
-    const r = request({ socketPath, path, headers: { accept: 'application/json' } }, resolve)
+    const headers = { accept: 'application/json', 'content-type': 'application/json' }
+    const r = request({ socketPath, method, path, headers }, resolve)
     r.on('error', reject)
-    r.end()
+    r.end(body === undefined ? undefined : JSON.stringify(body))
   })
 }
 
+const get = (socket: string, path: string): Promise<IncomingMessage> => send(socket, 'GET', path)
+
 /** The JSON document at a path. Rejects with the system's error, or HttpRefusal. */
-export async function getTable<T>(socket: string, path: string): Promise<T> {
-  const answer = await get(socket, path)
+export const getTable = async <T>(socket: string, path: string): Promise<T> => document<T>(await get(socket, path))
+
+/** Asks for a change: POST with a document, or DELETE. Rejects as getTable does. */
+export const change = async (
+  socket: string,
+  method: 'POST' | 'DELETE',
+  path: string,
+  body?: unknown,
+): Promise<unknown> => document(await send(socket, method, path, body))
+
+async function document<T>(answer: IncomingMessage): Promise<T> {
   const chunks: Buffer[] = []
   for await (const chunk of answer) chunks.push(chunk as Buffer)
   const text = Buffer.concat(chunks).toString()
   if (answer.statusCode === 200) return JSON.parse(text) as T
   let why = text
+  let kind = ''
   try {
-    why = (JSON.parse(text) as { error: string }).error
+    const said = JSON.parse(text) as { error: string; name?: string }
+    why = said.error
+    kind = said.name ?? ''
   } catch {
     // Not one of our answers: as it stands.
   }
-  throw new HttpRefusal(why)
+  throw new HttpRefusal(why, kind)
 }
 
 export interface ToldEvent {

@@ -29,7 +29,12 @@ import {
   NETDEV_KIND_IP6GRETAP,
   NETDEV_KIND_IPIP,
   NETDEV_KIND_SIT,
+  NETDEV_LIVE,
   NETDEV_TP_DST,
+  PORT_DOWN,
+  PORT_GONE,
+  PORT_NO_CARRIER,
+  PORT_UP,
 } from '../memory/layout/netdev.ts'
 import * as Q from '../memory/layout/queue.ts'
 import {
@@ -49,7 +54,7 @@ import type { OpenPort, PortDriver, PortSpec, QueueRoom } from '../port/port.ts'
 import { PortError } from '../port/port_error.ts'
 import { queueDrivers } from '../port/queues.ts'
 import type { Switch } from '../switch/switch.ts'
-import { add, load } from '../sync/atomic.ts'
+import { add, load, store } from '../sync/atomic.ts'
 import * as Rcu from '../sync/rcu.ts'
 import { SysError } from '../sys/sys_error.ts'
 import { makeSeat, type Seat, UP_WORDS } from './datapath_protocol.ts'
@@ -68,15 +73,6 @@ export interface LivePort {
 
 export type Say = (level: 'debug' | 'info' | 'warn' | 'error', what: object, message: string) => void
 
-export interface PortState {
-  readonly name: string
-  /** up, down (no carrier, or set down), gone. */
-  readonly state: 'up' | 'down' | 'gone'
-  readonly how: string
-  /** Frames that the kernel had no room for. */
-  readonly missed: number
-}
-
 interface Held extends LivePort {
   open?: OpenPort
   /** Withdrawn, and this is its grace period; 0: in use. */
@@ -86,7 +82,6 @@ interface Held extends LivePort {
   /** Why it could not be opened, as it was said last. */
   why: string
   filter: DeviceFilter
-  readonly rooms: Map<string, QueueRoom>
 }
 
 const NOTHING: DeviceFilter = { udp: [], protocols: [], addresses: [] }
@@ -98,6 +93,8 @@ export class LivePorts {
   readonly #a: Arena
   readonly #say: Say
   readonly #ports: Held[] = []
+  /** Of queues, by port number, worker, index and size: whoever has the number next has them, too. */
+  readonly #rooms = new Map<string, QueueRoom>()
   readonly #messages = new Int32Array(BATCH * UP_WORDS)
   readonly #list = new Int32Array(BATCH * UP_WORDS)
   #nextLook = 0
@@ -121,7 +118,6 @@ export class LivePorts {
       missed: 0,
       why: '',
       filter: NOTHING,
-      rooms: new Map(),
     }
     this.#open(held)
     this.#ports.push(held)
@@ -129,19 +125,13 @@ export class LivePorts {
     this.#generation = -1
   }
 
-  /** Takes a port away: it is closed a grace period later. */
+  /** Takes a port away, if it is one of these, and closes it: no worker has packets of it when this returns. */
   remove(number: number): void {
     const held = this.#ports.find((p) => p.spec.number === number)
-    if (held !== undefined) this.#withdraw(held, 'removed')
-  }
-
-  state(): PortState[] {
-    return this.#ports.map((p) => ({
-      name: p.spec.name,
-      state: p.open === undefined || p.leaving !== 0 ? 'gone' : p.running ? 'up' : 'down',
-      how: p.open?.how ?? p.why,
-      missed: p.missed,
-    }))
+    if (held === undefined) return
+    this.#withdraw(held, 'removed')
+    this.#closeAll()
+    this.#ports.splice(this.#ports.indexOf(held), 1)
   }
 
   /** Handles what has come up from the datapath threads, and looks after the ports. Returns how many packets. */
@@ -182,11 +172,7 @@ export class LivePorts {
       }
       if (p.open !== undefined) this.#withdraw(p, `worker ${worker} died`)
     }
-    // The other workers leave the queues within a burst; those that sleep are offline.
-    while (this.#ports.some((p) => p.leaving !== 0)) {
-      for (const seat of this.seats) this.#take(seat)
-      this.#close()
-    }
+    this.#closeAll()
     const w = workerOf(this.#a, worker)
     const home = this.#homeSlots(worker)
     const lost = Math.max(0, home.length - m[(w + WORKER_FREE_COUNT) >> 2] - kernel)
@@ -257,17 +243,18 @@ export class LivePorts {
 
   #open(p: Held): void {
     const room = (worker: number, index: number, ringBytes: number): QueueRoom => {
-      const key = `${worker} ${index} ${ringBytes}`
-      let r = p.rooms.get(key)
+      const key = `${p.spec.number} ${worker} ${index} ${ringBytes}`
+      let r = this.#rooms.get(key)
       if (r === undefined) {
         r = makeRoom(this.#a, ringBytes)
-        p.rooms.set(key, r)
+        this.#rooms.set(key, r)
       }
       this.#a.m[(r.q + Q.QUEUE_LIST_COUNT) >> 2] = 0
       return r
     }
     p.open = p.driver.open(this.#a, p.spec, this.seats.length, room)
     p.running = true
+    this.#state(p, PORT_UP)
     p.filter = NOTHING
     p.why = ''
     this.#say('info', { port: p.spec.name, how: p.open.how }, 'a port is open')
@@ -278,22 +265,30 @@ export class LivePorts {
     this.#count(p)
     p.leaving = -1
     p.why = why
+    this.#state(p, PORT_GONE)
     this.#publish()
     p.leaving = Rcu.stamp(this.#a.m, rcuOf(this.#a))
     this.#carrier(p, false)
-    this.#say('warn', { port: p.spec.name, device: p.spec.device, why }, 'a port is gone')
+    if (why !== 'removed') this.#say('warn', { port: p.spec.name, device: p.spec.device, why }, 'a port is gone')
+  }
+
+  /** Closes what was withdrawn. The workers leave the queues within a burst; those that sleep are offline. */
+  #closeAll(): void {
+    while (this.#ports.some((p) => p.leaving !== 0)) {
+      for (const seat of this.seats) this.#take(seat)
+      this.#close()
+    }
   }
 
   /** Closes what no worker uses any more. */
   #close(): void {
     // This thread's own reader is between two uses.
     this.#sw.datapath.quiescent()
-    for (const p of [...this.#ports]) {
+    for (const p of this.#ports) {
       if (p.leaving === 0 || !Rcu.elapsed(this.#a.m, rcuOf(this.#a), p.leaving)) continue
       p.open?.close()
       delete p.open
       p.leaving = 0
-      if (p.why === 'removed') this.#ports.splice(this.#ports.indexOf(p), 1)
     }
   }
 
@@ -318,6 +313,7 @@ export class LivePorts {
     }
     if (link.running !== p.running) {
       p.running = link.running
+      this.#state(p, link.running ? PORT_UP : link.up ? PORT_NO_CARRIER : PORT_DOWN)
       const what = { port: p.spec.name, device }
       this.#say(
         link.running ? 'info' : 'warn',
@@ -347,6 +343,11 @@ export class LivePorts {
       if (e.message !== p.why) this.#say('warn', { port: p.spec.name, why: e.message }, 'a port cannot be opened yet')
       p.why = e.message
     }
+  }
+
+  /** What people see of it. */
+  #state(p: Held, state: number): void {
+    store(this.#a.m, (p.spec.dev + NETDEV_LIVE) >> 2, state)
   }
 
   #isBroken(open: OpenPort): boolean {

@@ -2,7 +2,7 @@
 
 import { pino } from 'pino'
 
-export type Log = Pick<pino.Logger, 'debug' | 'info' | 'warn' | 'error'>
+export type Log = Pick<pino.Logger, 'level' | 'debug' | 'info' | 'warn' | 'error'>
 
 export const LEVELS = ['debug', 'info', 'warn', 'error', 'silent'] as const
 

@@ -1,6 +1,6 @@
 // The life of live ports: what of an uplink stays the kernel's, devices that go down and away and come back, a thread that
 // dies. Real interfaces, in namespaces of the test's own.
-import { type ChildProcess, spawn } from 'node:child_process'
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -166,6 +166,46 @@ tc filter add dev vxlan0 ingress prio 1 protocol all flower enc_key_id 4 action 
       await answered(b, '10.0.0.1')
     },
     90_000,
+  )
+
+  test.skipIf(skip !== '')(
+    title('a port is added to a running daemon, shows its device, and goes'),
+    async () => {
+      const [a, f, b] = ['a', 'f', 'b'].map(makeNamespace)
+      veth(a, 'a0', f, 'p0')
+      veth(b, 'b0', f, 'eth9')
+      a.ip('addr add 10.0.0.1/24 dev a0')
+      b.ip('addr add 10.0.0.2/24 dev b0')
+      await start(f, [{ name: 'p0', driver }], '')
+      const flowerbed = (...words: string[]): string => {
+        const door = words[0] === 'port' ? ['--http', join(dir, 'http.sock')] : ['--socket', join(dir, 's')]
+        const all = [command, words[0], ...(words[0] === 'port' ? [] : door), ...words.slice(1)]
+        const done = spawnSync(process.execPath, words[0] === 'port' ? [...all, ...door] : all, { encoding: 'utf8' })
+        return `${done.status} ${done.stderr}${done.stdout}`
+      }
+      expect(flowerbed('port', 'add', 'p1', 'driver', driver, 'device', 'nowhere')).toBe(
+        '3 port p1: there is no device nowhere\n',
+      )
+      expect(flowerbed('port', 'add', 'p1', 'driver', driver, 'device', 'eth9')).toBe('0 ')
+      for (const line of FORWARD.trim().split('\n')) expect(flowerbed(...line.split(' '))).toBe('0 ')
+      await answered(a, '10.0.0.2')
+      const mac = /link\/ether (\S+)/.exec(f.ip('link show dev eth9'))![1]
+      expect(flowerbed('port', 'show')).toContain(`p1 up mtu 1500 ${mac} rx`)
+      b.ip('link set b0 down')
+      await expect.poll(() => flowerbed('port', 'show'), { timeout: 20_000 }).toContain('(its device: no carrier)')
+      f.ip('link del eth9')
+      await expect.poll(() => flowerbed('port', 'show'), { timeout: 20_000 }).toContain('(its device: gone)')
+      expect(flowerbed('port', 'del', 'p1')).toBe('0 ')
+      expect(flowerbed('port', 'show')).not.toContain('p1')
+      // Its number, and the memory of its rings, again.
+      veth(b, 'b1', f, 'eth9')
+      b.ip('addr add 10.0.0.2/24 dev b1')
+      expect(flowerbed('port', 'add', 'p1', 'driver', driver, 'device', 'eth9')).toBe('0 ')
+      expect(flowerbed('tc', 'filter', 'del', 'dev', 'p0', 'ingress')).toBe('0 ')
+      for (const line of FORWARD.trim().split('\n').slice(1)) expect(flowerbed(...line.split(' '))).toBe('0 ')
+      await answered(a, '10.0.0.2')
+    },
+    180_000,
   )
 
   test.skipIf(skip !== '')(

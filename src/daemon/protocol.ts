@@ -75,6 +75,20 @@ export interface Vacant {
   readonly vacant: number
 }
 
+/** Main to the switch thread: port `number` comes, or (null) goes. */
+export interface PortChange {
+  readonly change: number
+  readonly number: number
+  readonly port: PortConfig | null
+}
+
+/** The switch thread to main: change `changed` is made, or why it is not; `system`: the system refused. */
+export interface PortChanged {
+  readonly changed: number
+  readonly error?: string
+  readonly system?: boolean
+}
+
 /** A control worker to main, when it can take requests. */
 export interface Up {
   readonly up: true

@@ -21,16 +21,29 @@ import type { Control } from '../switch/control.ts'
 import { createSwitch, type Switch } from '../switch/switch.ts'
 import { postParent, takeParentMessage, threadData } from '../sync/thread.ts'
 import { bell, sleep } from '../sync/workqueue.ts'
+import { SysError } from '../sys/sys_error.ts'
 import { LanguageError } from '../tc/language_error.ts'
 import { splitScript } from '../tc/line.ts'
+import { NetlinkError } from '../wire/netlink_error.ts'
 import { openClock } from './clock.ts'
+import type { PortConfig } from './config.ts'
 import { ConfigError } from './config_error.ts'
 import { firstJournal, Journalled, restore, withIndexes } from './journalled.ts'
 import { type MirrorData, openMirror, readKernel } from './kernel_mirror.ts'
 import { LivePorts } from './live_ports.ts'
 import { LookupWatch } from './lookup_watch.ts'
 import { isLive, kernelUplinks, livePort, packetBytes, packetSlots, realPort } from './port_config.ts'
-import { type Died, END, type Failed, type Ready, type Said, type SwitchThreadData, type Vacant } from './protocol.ts'
+import {
+  type Died,
+  END,
+  type Failed,
+  type PortChange,
+  type PortChanged,
+  type Ready,
+  type Said,
+  type SwitchThreadData,
+  type Vacant,
+} from './protocol.ts'
 import { openRequests } from './request_thread.ts'
 
 /** Room for an Ethernet header and a VLAN tag. */
@@ -89,11 +102,11 @@ function open(data: SwitchThreadData): void {
     const message = takeParentMessage()
     if (message === END) break
     if (message instanceof Uint8Array) requests.take(message)
-    else if (message !== undefined) {
+    else if (message !== undefined && 'died' in (message as Died | PortChange)) {
       const { died } = message as Died
       ports.workerDied(died)
       postParent({ vacant: died } satisfies Vacant)
-    }
+    } else if (message !== undefined) postParent(changePort(sw, ports, data, message as PortChange))
     const emissions = ports.collect()
     sw.run(clock())
     watch.look(sw.now)
@@ -108,6 +121,42 @@ function open(data: SwitchThreadData): void {
   journal.close()
   sw.close()
   leave(arena)
+}
+
+/** A port comes or goes. */
+function changePort(sw: Switch, ports: LivePorts, data: SwitchThreadData, m: PortChange): PortChanged {
+  const { change: changed, number } = m
+  if (m.port === null) {
+    ports.remove(number)
+    sw.removePort(number)
+    return { changed }
+  }
+  const why = whyNoPort(m.port, data)
+  if (why !== '') return { changed, error: why }
+  let made = false
+  try {
+    const p = realPort(m.port)
+    if (p.mtu + HEADERS > sw.datapath.maxFrame())
+      return { changed, error: `its MTU is ${p.mtu}, and packet slots hold frames of ${sw.datapath.maxFrame()} bytes` }
+    const dev = sw.addPort(number, p)
+    made = true
+    if (isLive(p) || data.workers > 0) ports.add(livePort(p, number, dev))
+    return { changed }
+  } catch (e) {
+    if (made) sw.removePort(number)
+    if (e instanceof NetlinkError) return { changed, error: e.message || `a device ${m.port.name} is there already` }
+    if (e instanceof PortError || e instanceof SysError) return { changed, error: e.message, system: true }
+    throw e
+  }
+}
+
+/** What was decided at the start and does not suit a port that comes later; '' nothing. */
+function whyNoPort(p: PortConfig, data: SwitchThreadData): string {
+  if (isLive(p) && data.workers === 0)
+    return 'the daemon has no datapath threads: start it with a live port, or with workers'
+  if (p.zerocopy && packetBytes(data.ports) === undefined)
+    return 'zerocopy: packet slots are not pages: start the daemon with such a port'
+  return ''
 }
 
 /** The kernel's side as it is now, so that scripts find it: the notifier thread takes over from here. Throws SysError. */

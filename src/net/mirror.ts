@@ -214,7 +214,8 @@ export class Mirror {
 
   #dev(theirs: number): number {
     const ours = this.#ours.get(theirs)
-    return ours === undefined ? 0 : netdevByIndex(this.#a, ours)
+    const dev = ours === undefined ? 0 : netdevByIndex(this.#a, ours)
+    return dev !== 0 && isKernels(this.#a, dev) ? dev : 0
   }
 
   // ---- links

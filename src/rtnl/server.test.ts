@@ -280,3 +280,30 @@ test('too many clients: the next one is turned away', async () => {
   await second.closed
   expect(parseError((await first.ask(message(RTM_NEWLINK, NLM_F_ACK)))[0]).errno).toBe(0)
 })
+
+test('the end of the server waits for what was asked, and takes no more', async () => {
+  const path = join(dir, 'drain.sock')
+  let taken = 0
+  const slowly: ServeOptions['executor'] = {
+    ask(asker, datagram) {
+      taken++
+      setTimeout(() => {
+        asker.answer(buildAck(datagram, asker.port))
+        asker.done()
+      }, 200)
+    },
+    more() {},
+    gone() {},
+  }
+  const server = await serve({ path, executor: slowly })
+  const client = await openClient(path)
+  const asked = client.ask(message(RTM_NEWLINK, NLM_F_ACK))
+  await vi.waitFor(() => expect(taken).toBe(1))
+  const closed = server.close()
+  const late = expect(client.ask(message(RTM_NEWLINK, NLM_F_ACK))).rejects.toThrow()
+  expect(parseError((await asked)[0]).errno).toBe(0)
+  await late
+  await closed
+  expect(taken).toBe(1)
+  expect(existsSync(path)).toBe(false)
+})

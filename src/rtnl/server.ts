@@ -34,13 +34,16 @@ export interface RtnlServer {
   readonly sessions: ReadonlySet<Session>
   /** Tells a notification to those who are in its group, but for the session `except`. */
   tell(message: Uint8Array, except?: number): void
-  /** Ends all connections and takes the socket away. */
+  /** Takes the socket away, answers what was asked (for DRAIN_MS at most), and ends all connections. */
   close(): Promise<void>
 }
 
 /** Port ids of clients that never say theirs: above every process id. */
 const NAMELESS = 0x8000_0000
 const LOOKS = 6
+/** How long the end waits for answers, and how often it looks, ms. */
+const DRAIN_MS = 3000
+const DRAIN_LOOK = 10
 
 /** Listens. Rejects with the system's error: EADDRINUSE when another daemon answers at the path, EACCES, … */
 export async function serve(o: ServeOptions): Promise<RtnlServer> {
@@ -81,11 +84,15 @@ export async function serve(o: ServeOptions): Promise<RtnlServer> {
       const group = groupOf(message)
       for (const s of sessions) if (s.id !== except && s.groups.has(group)) s.tell(message)
     },
-    close() {
+    async close() {
       clearInterval(look)
-      for (const s of [...sessions]) s.close('the daemon ends')
       // Node takes the socket's file away itself.
-      return new Promise((resolve) => server.close(() => resolve()))
+      const closed = new Promise<void>((resolve) => server.close(() => resolve()))
+      for (const s of sessions) s.drain()
+      for (let ms = 0; ms < DRAIN_MS && [...sessions].some((s) => s.busy); ms += DRAIN_LOOK)
+        await new Promise((resolve) => setTimeout(resolve, DRAIN_LOOK))
+      for (const s of [...sessions]) s.close('the daemon ends')
+      await closed
     },
   }
 }

@@ -82,6 +82,7 @@ export class Session implements Asker {
   #askedBytes = 0
   #paused = false
   #pumping = false
+  #draining = false
   /** A frame that is about the session itself waits until what came before it is answered. */
   #waiting: { kind: number; payload: Uint8Array } | null = null
   #why = 'the client closed'
@@ -148,6 +149,17 @@ export class Session implements Asker {
     return this.#stalled
   }
 
+  /** Takes no further requests; those that were taken are answered. */
+  drain(): void {
+    this.#draining = true
+    this.#socket.pause()
+  }
+
+  /** Something is not answered, or not taken by the client. */
+  get busy(): boolean {
+    return this.#asked.length > 0 || this.#backlog > 0
+  }
+
   /** Ends the connection now. */
   close(why: string): void {
     this.#why = why
@@ -161,7 +173,7 @@ export class Session implements Asker {
   }
 
   #mayAsk(): boolean {
-    return this.#backlog <= BACKLOG && this.#asked.length < AHEAD && this.#askedBytes < AHEAD_BYTES
+    return !this.#draining && this.#backlog <= BACKLOG && this.#asked.length < AHEAD && this.#askedBytes < AHEAD_BYTES
   }
 
   #pump(): void {

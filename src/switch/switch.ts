@@ -16,6 +16,7 @@
 import { Collector } from '../conntrack/collect.ts'
 import { Datapath, type Trace } from '../datapath/chip.ts'
 import { nextWork, runWork } from '../encap/encap.ts'
+import { withRtnl } from '../flow/rtnl.ts'
 import { Host } from '../host/host.ts'
 import { type Arena, createArena, reserve } from '../memory/arena.ts'
 import { DROP_NO_SLOT, DROP_RX_TOO_LONG } from '../memory/layout/drop.ts'
@@ -23,7 +24,7 @@ import { NETDEV_IFINDEX, NETDEV_PORT } from '../memory/layout/netdev.ts'
 import { PKT_DATA, PKT_DEV, PKT_LEN, PKT_TIME, PKT_TIME_HI } from '../memory/layout/packet.ts'
 import * as W from '../memory/layout/worker.ts'
 import { reclaim } from '../memory/pool.ts'
-import { addPort } from '../net/link.ts'
+import { addPort, linkDelete } from '../net/link.ts'
 import { netdevByIndex, netdevByName, netdevName } from '../net/netdev.ts'
 import { answer, ask, type Control, makeTables, openControl, request } from './control.ts'
 
@@ -233,7 +234,23 @@ export class Switch {
     return this.#nextTimer()
   }
 
-  /** Address of port i's device. */
+  /** One more port, as number i, which is free. Takes rtnl. Throws NetlinkError when its name is taken. Gives back its device. */
+  addPort(i: number, p: PortSpec): number {
+    const dev = withRtnl(this.arena, () => addPort(this.arena, p.name, i, p.mac, p.mtu, Math.floor(this.#now / NANO)))
+    this.#ports[i] = dev
+    this.#settle()
+    return dev
+  }
+
+  /** Port i goes, with its filters, addresses and routes. No worker has packets of it any more. Takes rtnl. */
+  removePort(i: number): void {
+    const dev = this.#ports[i]
+    this.#ports[i] = 0
+    withRtnl(this.arena, () => linkDelete(this.arena, dev))
+    this.#settle()
+  }
+
+  /** Address of port i's device, 0 without. */
   portDevice(i: number): number {
     return this.#ports[i]
   }

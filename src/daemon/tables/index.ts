@@ -11,6 +11,7 @@ import { counterRead } from '../../memory/counters.ts'
 import {
   NETDEV_KIND,
   NETDEV_KIND_PORT,
+  NETDEV_LIVE,
   NETDEV_PORT,
   NETDEV_RX_COUNTER,
   NETDEV_TX_COUNTER,
@@ -50,6 +51,8 @@ export interface PortRow {
   readonly port: number
   readonly ifindex: number
   readonly up: boolean
+  /** What has become of the device behind it: up, down, no carrier, gone; null: there is none. */
+  readonly device: string | null
   readonly mtu: number
   readonly mac: string
   readonly rx: { readonly packets: number; readonly bytes: number }
@@ -110,6 +113,9 @@ const drops: Table = (c, _, query) => {
   }
 }
 
+/** By PORT_*. */
+const DEVICE = [null, 'up', 'down', 'no carrier', 'gone'] as const
+
 /** GET /ports: the switch's ports and what went through them. */
 const ports: Table = (c, _, query) => {
   checkQuery(query)
@@ -127,6 +133,7 @@ const ports: Table = (c, _, query) => {
       port: word(NETDEV_PORT),
       ifindex: netdevIfindex(a, dev),
       up: netdevIsUp(a, dev),
+      device: DEVICE[word(NETDEV_LIVE)],
       mtu: netdevMtu(a, dev),
       mac: formatMac(netdevMac(a, dev)),
       rx: traffic(word(NETDEV_RX_COUNTER)),

@@ -37,6 +37,8 @@ export const NETDEV_RX_COUNTER = 64
 export const NETDEV_TX_COUNTER = 68
 /** 1: it had a qdisc of ours before: a kernel keeps the queue, and says other things of it. @under rtnl */
 export const NETDEV_HAD_QDISC = 72
+/** Of a port with a driver: what has become of the device behind it, PORT_*. @atomic */
+export const NETDEV_LIVE = 76
 /** Name, zero-terminated, IFNAMSIZ bytes. @under rtnl */
 export const NETDEV_NAME = 80
 /** 96 bytes that belong to the kind (parameters of a tunnel device for `ip -d link show`). @under rtnl */
@@ -48,6 +50,13 @@ export const NETDEV_SIZE = 256
 export const NETDEV_MAX = 4096
 /** In NETDEV_TP_DST, and in the list that it is the index of: IP protocols stand behind the UDP ports. */
 export const TP_PROTO = 65536
+
+/** Nothing is behind it; all is well; set down; no carrier; the device is not there, or failed. */
+export const PORT_NONE = 0
+export const PORT_UP = 1
+export const PORT_DOWN = 2
+export const PORT_NO_CARRIER = 3
+export const PORT_GONE = 4
 
 export const NETDEV_KIND_NONE = 0
 export const NETDEV_KIND_PORT = 1
