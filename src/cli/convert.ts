@@ -1,13 +1,18 @@
-// flowerbed convert: a capture in the other format, frames and times unchanged.
+// flowerbed convert: a capture in the other format, frames and times unchanged; or a journal as text, and back
+// (convert_journal.ts).
 import { existsSync, realpathSync, renameSync, rmSync } from 'node:fs'
 import { openCapture, WINDOW } from '../port/capture/capture.ts'
 import { openWriter } from '../port/capture/writer.ts'
+import { journalToText, textToJournal } from './convert_journal.ts'
 import { UsageError } from './usage_error.ts'
 
 /** Converts; returns the exit status. The target appears when it is whole (or as far as a damaged source goes). */
 export async function convert(from: string, to: string): Promise<number> {
+  if (/\.txt$/.test(to)) return journalToText(from, to)
+  if (/\.txt$/.test(from)) return textToJournal(from, to)
   const format = /\.(pcap|pcapng)$/.exec(to)?.[1] as 'pcap' | 'pcapng' | undefined
-  if (format === undefined) throw new UsageError(`${to}: the name must end in .pcap or .pcapng`)
+  if (format === undefined)
+    throw new UsageError(`${to}: the name must end in .pcap or .pcapng, or for a journal in .txt`)
   if (existsSync(to) && existsSync(from) && realpathSync(to) === realpathSync(from))
     throw new UsageError(`${to}: is the capture to convert`)
   const window = new Uint8Array(WINDOW)

@@ -7,6 +7,7 @@ import { MemoryError } from '../memory/memory_error.ts'
 import { CaptureError } from '../port/capture/capture.ts'
 import { PortError } from '../port/port_error.ts'
 import { ScenarioError } from '../replay/scenario_error.ts'
+import { JournalError } from '../rtnl/journal_format.ts'
 import { SocketError } from './socket_error.ts'
 import { UsageError } from './usage_error.ts'
 
@@ -26,14 +27,20 @@ const isMissing = (e: unknown): e is Error =>
 
 /** 1 for a damaged journal, 2 for bad input, 3 when the system refused, or for a bug. */
 export function exitStatus(e: unknown): number {
-  if (e instanceof DamagedError) return 1
+  if (e instanceof DamagedError || e instanceof JournalError) return 1
   return isBadInput(e) || BAD_INPUT.has(systemError(e)?.code ?? '') ? 2 : 3
 }
 
 /** Says it on stderr, one line first. A bug keeps its stack. */
 export function report(e: unknown): void {
   const system = systemError(e)
-  if (e instanceof DamagedError || isBadInput(e) || isMissing(e) || e instanceof MemoryError)
+  if (
+    e instanceof DamagedError ||
+    e instanceof JournalError ||
+    isBadInput(e) ||
+    isMissing(e) ||
+    e instanceof MemoryError
+  )
     process.stderr.write(`${e.message}\n`)
   else if (system !== null) process.stderr.write(`${system.path ?? system.syscall}: ${plain(system)}\n`)
   else process.stderr.write(`flowerbed: a bug: ${e instanceof Error ? e.stack : e}\n`)

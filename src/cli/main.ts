@@ -99,9 +99,11 @@ program
 
 program
   .command('convert')
-  .description('Convert a capture between pcap and pcapng, by the name of the target.')
-  .argument('<from>', 'a capture')
-  .argument('<to>', 'a .pcap or .pcapng file to write')
+  .description(
+    'Convert a capture between pcap and pcapng, or a journal between pcap and text, by the name of the target.',
+  )
+  .argument('<from>', 'a capture, a journal, or the text of one (.txt)')
+  .argument('<to>', 'a .pcap or .pcapng file to write, or .txt for the text of a journal')
   .action((from, to) => finish(convert(from, to)))
 
 program

@@ -1,5 +1,6 @@
 // flowerbed run: the daemon, until a signal ends it.
 import { existsSync } from 'node:fs'
+import { FOR_PORTS, keepCapabilities } from '../daemon/capabilities.ts'
 import { type Config, defaultConfig, readConfig } from '../daemon/config.ts'
 import { ConfigError } from '../daemon/config_error.ts'
 import { type Daemon, startDaemon } from '../daemon/daemon.ts'
@@ -35,6 +36,8 @@ export async function run(o: RunCommand): Promise<number> {
   const config = read()
   const log = openLog(config.log)
   const daemon = await startDaemon(config, log)
+  const kept = keepCapabilities(daemon.datapath.seats.length > 0 ? FOR_PORTS : [])
+  log.debug({ kept }, 'all other capabilities were given up')
   const notify = openNotify()
   process.on('SIGHUP', () => {
     notify.tell(`RELOADING=1\nMONOTONIC_USEC=${process.hrtime.bigint() / 1000n}`)

@@ -10,12 +10,14 @@ import { reclaim } from '../memory/pool.ts'
 import { leave } from '../memory/threads.ts'
 import { answer, openControl } from '../switch/control.ts'
 import { onParentMessage, postParent, threadData } from '../sync/thread.ts'
+import { keepCapabilities } from './capabilities.ts'
 import { openClock } from './clock.ts'
 import { Journalled } from './journalled.ts'
 import { type ControlThreadData, END, type Said, type Up } from './protocol.ts'
 import { openRequests } from './request_thread.ts'
 
 function open(data: ControlThreadData): void {
+  keepCapabilities([])
   const a = attachArena(data.memory)
   const clock = openClock(data.began)
   const now = (): number => Math.floor(clock() / 1e6)

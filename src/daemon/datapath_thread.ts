@@ -24,6 +24,7 @@ import { queueDrivers } from '../port/queues.ts'
 import { load } from '../sync/atomic.ts'
 import { threadData } from '../sync/thread.ts'
 import { POLLIN, poll, ppoll, prctl, setAffinity } from '../sys/libc.ts'
+import { keepCapabilities } from './capabilities.ts'
 import { openClock } from './clock.ts'
 import * as P from './datapath_protocol.ts'
 
@@ -228,6 +229,7 @@ try {
   driveWorker(arena, data.worker)
   if (data.cpu >= 0) setAffinity(data.cpu)
   prctl(PR_SET_TIMERSLACK, 1)
+  keepCapabilities([])
   new DatapathThread(arena, data).run()
 } finally {
   leave(arena)

@@ -13,6 +13,7 @@ import { reclaim } from '../memory/pool.ts'
 import { leave } from '../memory/threads.ts'
 import { openControl } from '../switch/control.ts'
 import { postParent, takeParentMessage, threadData } from '../sync/thread.ts'
+import { FOR_NOTIFIER, keepCapabilities } from './capabilities.ts'
 import { openClock } from './clock.ts'
 import { openMirror, readKernel, refreshProbeTime } from './kernel_mirror.ts'
 import type { Say } from './live_ports.ts'
@@ -44,6 +45,7 @@ function follow(data: NotifierThreadData): void {
     if (message !== null) postParent(message)
   }
 
+  keepCapabilities(FOR_NOTIFIER)
   reading(() => readKernel(control, mirror, notifier))
   postParent({ followed: mirror.devices().length } satisfies Followed)
   let overruns = 0

@@ -25,6 +25,7 @@ import { SysError } from '../sys/sys_error.ts'
 import { LanguageError } from '../tc/language_error.ts'
 import { splitScript } from '../tc/line.ts'
 import { NetlinkError } from '../wire/netlink_error.ts'
+import { FOR_PORTS, keepCapabilities, requireCapabilities } from './capabilities.ts'
 import { openClock } from './clock.ts'
 import type { PortConfig } from './config.ts'
 import { ConfigError } from './config_error.ts'
@@ -73,6 +74,7 @@ function open(data: SwitchThreadData): void {
   const watch = new LookupWatch(arena, say)
   const ports = new LivePorts(sw, data.workers, say)
   configured.forEach((p, i) => {
+    requireCapabilities(p)
     if (isLive(p) || data.workers > 0) ports.add(livePort(p, i, sw.portDevice(i)))
   })
   const requester: Requester = {
@@ -94,6 +96,7 @@ function open(data: SwitchThreadData): void {
   }
   const journal = new Journalled(control, data.journal, say)
   const requests = openRequests(arena, data, () => Math.floor(sw.now / 1e6), requester, journal)
+  keepCapabilities(data.workers > 0 ? FOR_PORTS : [])
   postParent({ ready: true, memory: arena.memory, seats: ports.seats } satisfies Ready)
 
   const q = queueOf(arena)
@@ -136,6 +139,7 @@ function changePort(sw: Switch, ports: LivePorts, data: SwitchThreadData, m: Por
   let made = false
   try {
     const p = realPort(m.port)
+    requireCapabilities(p)
     if (p.mtu + HEADERS > sw.datapath.maxFrame())
       return { changed, error: `its MTU is ${p.mtu}, and packet slots hold frames of ${sw.datapath.maxFrame()} bytes` }
     const dev = sw.addPort(number, p)

@@ -23,10 +23,10 @@ import { SUPER_LOCKS, SUPER_PART_JOURNAL, SUPER_PARTS } from '../memory/layout/s
 import { load, store } from '../sync/atomic.ts'
 import { JOURNAL } from '../sync/lock_order.ts'
 import { lock, unlock } from '../sync/mutex.ts'
-import { Builder, buildError, msgType, NLMSG_DONE, NLMSG_ERROR, NLMSG_HDRLEN, viewOf } from '../wire/netlink.ts'
+import { buildError, msgType, NLMSG_ERROR, NLMSG_HDRLEN, viewOf } from '../wire/netlink.ts'
 import { EIO } from '../wire/netlink_error.ts'
 import { RTM_DELACTION } from '../wire/tca_action.ts'
-import { fileHeader, HEADER_LEN, type JournalEnd, record } from './journal_format.ts'
+import { fileHeader, HEADER_LEN, type JournalEnd, record, snapshotEnd } from './journal_format.ts'
 
 // The part in the arena. @under journal, but for those that are atomic
 /** Goes up when another file takes the place of the old one. @atomic */
@@ -82,8 +82,6 @@ function setEnd(a: Arena, end: JournalEnd): void {
   a.m[(partOf(a) + J_NUMBER) >> 2] = end.records
 }
 
-const done = new Builder(64)
-
 /**
  * Writes a new journal with this snapshot: aside, synced, then renamed over `path`. `ms`: the time of its records. Throws
  * the system's error; then `path` is as it was. `syncFolder` comes next.
@@ -110,8 +108,7 @@ export function writeJournal(path: string, snapshot: Iterable<Uint8Array>, ms: n
     try {
       add(fileHeader())
       for (const message of snapshot) add(record(message, records++, ms))
-      done.begin(NLMSG_DONE, 0)
-      add(record(done.end(), records++, ms))
+      add(record(snapshotEnd(), records++, ms))
       flush()
       fsyncSync(fd)
     } finally {

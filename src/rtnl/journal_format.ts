@@ -19,7 +19,7 @@
 
 import { closeSync, openSync, readSync } from 'node:fs'
 import { crc32 } from 'node:zlib'
-import { msgLen, msgType, NLMSG_DONE, NLMSG_HDRLEN, viewOf } from '../wire/netlink.ts'
+import { Builder, msgLen, msgType, NLMSG_DONE, NLMSG_HDRLEN, viewOf } from '../wire/netlink.ts'
 import { FRAME_MAX } from './frame.ts'
 
 const MAGIC = 0xa1b23c4d
@@ -70,6 +70,13 @@ export function record(message: Uint8Array, number: number, ms: number): Uint8Ar
   out.set(message, BEFORE)
   d.setUint32(20, checksum(out))
   return out
+}
+
+/** The message that ends the snapshot. */
+export function snapshotEnd(): Uint8Array {
+  const b = new Builder(64)
+  b.begin(NLMSG_DONE, 0)
+  return b.end()
 }
 
 /** CRC-32 of a record without the bytes of the checksum. */
