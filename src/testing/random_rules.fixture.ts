@@ -40,6 +40,39 @@ export type Action =
   | { readonly kind: 'vlan_pop' }
   | { readonly kind: 'vlan_modify'; readonly id: number }
   | { readonly kind: 'set'; readonly header: 'eth' | 'network'; readonly at: number; readonly value: readonly number[] }
+  /** One word of four bytes: bits of `keep` stay, the others become those of `value`, or are added to. */
+  | {
+      readonly kind: 'word'
+      readonly header: 'eth' | 'network'
+      readonly at: number
+      readonly keep: readonly number[]
+      readonly value: readonly number[]
+      readonly add: boolean
+    }
+  | {
+      readonly kind: 'skbmod'
+      readonly dst?: readonly number[]
+      readonly src?: readonly number[]
+      readonly swap: boolean
+    }
+  | {
+      readonly kind: 'nat'
+      readonly egress: boolean
+      readonly old: readonly number[]
+      readonly bits: number
+      readonly to: readonly number[]
+    }
+  /** gact determ, one packet in `every`; or police, those longer than `limit`: they get the other control. */
+  | {
+      readonly kind: 'fork'
+      readonly every: number
+      readonly limit: number
+      readonly first: Control
+      readonly other: Control
+    }
+
+/** What an action ends with: a verdict, on in the list, or on with its n-th action. */
+export type Control = 'pass' | 'drop' | 'continue' | 'pipe' | number
 
 export interface Rule {
   readonly chain: number
@@ -238,7 +271,40 @@ function keysOf(l: Luck, protocol: string): Key[] {
 /** One more thing that a list does, and its words; undefined behind an action that ends it. */
 function action(l: Luck, chains: number): [words: string, does: Action] {
   const port = 1 + l.below(3)
-  switch (l.below(10)) {
+  switch (l.below(15)) {
+    case 10: {
+      const [words, at, keep, value, add] = l.of([
+        ['ip ttl set 9', 8, [0, 255, 255, 255], [9, 0, 0, 0], false],
+        ['ip ttl add 255', 8, [0, 255, 255, 255], [255, 0, 0, 0], true],
+        ['ip tos set 0x20 retain 0xfc', 0, [255, 3, 255, 255], [0, 0x20, 0, 0], false],
+        ['ip6 hoplimit set 7', 4, [255, 255, 255, 0], [0, 0, 0, 7], false],
+      ] as const)
+      return [`pedit ex munge ${words} pipe`, { kind: 'word', header: 'network', at, keep, value, add }]
+    }
+    case 11: {
+      const [dst, src] = [l.of(MACS), l.of(MACS)]
+      return l.of<[string, Action]>([
+        [`skbmod set dmac ${dst} set smac ${src} pipe`, { kind: 'skbmod', dst: mac(dst), src: mac(src), swap: false }],
+        [`skbmod set dmac ${dst} pipe`, { kind: 'skbmod', dst: mac(dst), swap: false }],
+        ['skbmod swap mac pipe', { kind: 'skbmod', swap: true }],
+      ])
+    }
+    case 12: {
+      const [old, to, bits, egress] = [l.of(IPV4), l.of(IPV4), l.of([32, 24, 8]), l.once(2)]
+      const words = `nat ${egress ? 'egress' : 'ingress'} ${old}/${bits} ${to} pipe`
+      return [words, { kind: 'nat', egress, old: ipv4Bytes(old), bits, to: ipv4Bytes(to) }]
+    }
+    case 13: {
+      const [first, other] = [control(l), control(l)]
+      if (l.once(2)) {
+        const every = 1 + l.below(3)
+        const words = `gact ${controlWords(first)} random determ ${controlWords(other)} ${every}`
+        return [words, { kind: 'fork', every, limit: 0, first, other }]
+      }
+      const limit = 40 + l.below(80)
+      const words = `police mtu ${limit} conform-exceed ${controlWords(other)} / ${controlWords(first)}`
+      return [words, { kind: 'fork', every: 0, limit, first, other }]
+    }
     case 0:
       return [`mirred egress mirror dev p${port}`, { kind: 'mirred', port, copy: true }]
     case 1: {
@@ -273,6 +339,9 @@ function action(l: Luck, chains: number): [words: string, does: Action] {
   }
 }
 
+const control = (l: Luck): Control => l.of(['pass', 'drop', 'continue', 'pipe', 'pipe', 1, 2, 3] as const)
+const controlWords = (c: Control): string => (typeof c === 'number' ? `jump ${c}` : c)
+
 const ends = (a: Action): boolean => a.kind === 'end' || a.kind === 'goto' || (a.kind === 'mirred' && !a.copy)
 
 /** A rule in one of `chains` chains. A preference belongs to one protocol. */
@@ -282,10 +351,15 @@ export function randomRule(l: Luck, chains: number): Rule {
   const keys = keysOf(l, protocols[which])
   const words: string[] = []
   const list: Action[] = []
-  for (let n = 0; n < 4; n++) {
+  for (let n = 0; n < 5; n++) {
     const [text, does] = action(l, chains)
     // What a kernel's dissector makes of a packet with two tags of which it was given one is not for this to say.
-    const looksAgain = does.kind === 'goto' || (does.kind === 'end' && does.verdict === 'continue')
+    const looksAgain =
+      does.kind === 'goto' ||
+      (does.kind === 'end' && does.verdict === 'continue') ||
+      (does.kind === 'fork' && [does.first, does.other].includes('continue'))
+    // A jump may come back to a push.
+    if (does.kind === 'vlan_push' && list.some((a) => a.kind === 'fork')) continue
     if (list.some((a) => a.kind === 'vlan_push') && (looksAgain || does.kind === 'vlan_push')) continue
     words.push(`action ${text}`)
     list.push(does)

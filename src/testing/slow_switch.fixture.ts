@@ -2,7 +2,7 @@
 // cls_api.c, cls_flower.c and the act_*.c. Rules are kept as they were written; nothing is hashed, cached or compiled.
 
 import { referenceKey } from '../datapath/reference.ts'
-import type { Action, Rule } from './random_rules.fixture.ts'
+import type { Action, Control, Rule } from './random_rules.fixture.ts'
 
 export interface Installed {
   readonly rule: Rule
@@ -22,6 +22,9 @@ export interface Sent {
 
 const KEY_BYTES = 512
 const RESTARTS = 16
+const JUMPS = 32
+
+type Verdict = 'pass' | 'drop' | 'continue' | 'taken' | number
 
 /** Bits looked at and wanted, over the whole key. */
 function bytesOf(rule: Rule): { mask: Uint8Array; value: Uint8Array } {
@@ -64,6 +67,8 @@ export class SlowSwitch {
   #rules: Installed[] = []
   /** Masks of a (chain, preference), oldest first. */
   readonly #masks = new Map<string, string[]>()
+  /** How often a fork that counts was met. */
+  readonly #met = new Map<Action, number>()
 
   get rules(): readonly Installed[] {
     return this.#rules
@@ -108,12 +113,50 @@ export class SlowSwitch {
     while (hit !== undefined) {
       hit.packets++
       hit.bytes += bytes
-      const verdict = run(packet, hit.rule.list, out)
+      const verdict = this.#run(packet, hit.rule.list, bytes, out)
       if (verdict === 'continue') hit = this.#first(packet, ifindex, hit.rule.chain, hit.rule.pref + 1)
       else if (typeof verdict === 'number' && restarts++ < RESTARTS) hit = this.#first(packet, ifindex, verdict, 0)
       else break
     }
     return out
+  }
+
+  /** Does a list of actions (tcf_action_exec); the verdict, or the chain to go to. */
+  #run(p: Packet, list: readonly Action[], bytes: number, out: Sent[]): Verdict {
+    let jumps = JUMPS
+    for (let i = 0; i < list.length; ) {
+      const a = list[i]
+      let control: Control = 'pipe'
+      switch (a.kind) {
+        case 'end':
+          return a.verdict
+        case 'goto':
+          return a.chain
+        case 'mirred':
+          out.push({ port: a.port, frame: p.frame })
+          if (!a.copy) return 'taken'
+          break
+        case 'fork':
+          control = this.#isOther(a, bytes) ? a.other : a.first
+          break
+        default:
+          if (!edit(p, a)) return 'drop'
+      }
+      if (typeof control === 'number') {
+        if (control > list.length || --jumps === 0) return 'pass'
+        i = control
+      } else if (control !== 'pipe') return control
+      else i++
+    }
+    return 'pass'
+  }
+
+  /** Does the packet get the other control: is it the n-th, or too long? */
+  #isOther(a: Action & { kind: 'fork' }, bytes: number): boolean {
+    if (a.every === 0) return bytes + 14 > a.limit
+    const n = (this.#met.get(a) ?? 0) + 1
+    this.#met.set(a, n)
+    return n % a.every === 0
   }
 
   /** The first rule of a chain that matches, of those with this preference or a later one. */
@@ -146,27 +189,8 @@ function matches(rule: Rule, key: Uint8Array): boolean {
   return rule.ranges.every((r) => be16(key, r.at) >= r.min && be16(key, r.at) <= r.max)
 }
 
-/** Does a list of actions; the verdict, or the chain to go to. */
-function run(p: Packet, list: readonly Action[], out: Sent[]): 'pass' | 'drop' | 'continue' | 'taken' | number {
-  for (const a of list) {
-    switch (a.kind) {
-      case 'end':
-        return a.verdict
-      case 'goto':
-        return a.chain
-      case 'mirred':
-        out.push({ port: a.port, frame: p.frame })
-        if (!a.copy) return 'taken'
-        break
-      default:
-        edit(p, a)
-    }
-  }
-  return 'pass'
-}
-
-/** Makes another frame of the packet's. */
-function edit(p: Packet, a: Action): void {
+/** Makes another frame of the packet's. False: the action drops it. */
+function edit(p: Packet, a: Action): boolean {
   const f = p.frame
   switch (a.kind) {
     case 'vlan_push': {
@@ -177,22 +201,89 @@ function edit(p: Packet, a: Action): void {
       break
     }
     case 'vlan_pop':
-      if (!isTagged(f)) return
+      if (!isTagged(f)) return true
       p.frame = Uint8Array.from([...f.slice(0, 12), ...f.slice(16)])
       p.network = Math.max(p.network - 4, networkOf(p.frame))
       break
     case 'vlan_modify':
-      if (!isTagged(f)) return
+      if (!isTagged(f)) return true
       p.frame = f.slice()
       p.frame.set([0x81, 0, (f[14] & 0xf0) | (a.id >> 8), a.id & 255], 12)
       break
     case 'set': {
       const at = (a.header === 'eth' ? 0 : p.network) + a.at
-      if (at + a.value.length > f.length) return
+      if (at + a.value.length > f.length) return true
       p.frame = f.slice()
       p.frame.set(a.value, at)
       break
     }
+    case 'word': {
+      const at = (a.header === 'eth' ? 0 : p.network) + a.at
+      if (at + 4 > f.length) return true
+      p.frame = f.slice()
+      for (let i = 0; i < 4; i++) {
+        const v = a.add ? f[at + i] + a.value[i] : a.value[i]
+        p.frame[at + i] = (f[at + i] & a.keep[i]) | (v & ~a.keep[i])
+      }
+      break
+    }
+    case 'skbmod':
+      p.frame = f.slice()
+      if (a.swap) p.frame.set([...f.slice(6, 12), ...f.slice(0, 6)])
+      if (a.dst) p.frame.set(a.dst)
+      if (a.src) p.frame.set(a.src, 6)
+      break
+    case 'nat':
+      p.frame = f.slice()
+      return nat(p.frame, p.network, a)
     default:
   }
+  return true
+}
+
+const [ICMP, TCP, UDP] = [1, 6, 17]
+
+const carry = (v: number): number => (v > 0xffff ? carry((v & 0xffff) + (v >>> 16)) : v)
+
+/** A checksum at `at` after words of `from` became those of `to` (RFC 1624). */
+function renew(f: Uint8Array, at: number, from: readonly number[], to: readonly number[]): number {
+  let sum = ~be16(f, at) & 0xffff
+  for (let i = 0; i < from.length; i += 2) {
+    sum = carry(sum + (~((from[i] << 8) | from[i + 1]) & 0xffff))
+    sum = carry(sum + ((to[i] << 8) | to[i + 1]))
+  }
+  return ~sum & 0xffff
+}
+
+const put16 = (f: Uint8Array, at: number, v: number): void => f.set([v >> 8, v & 255], at)
+
+/** tcf_nat_act; false: it drops the packet, because a header is cut short. */
+function nat(f: Uint8Array, ip: number, a: Action & { kind: 'nat' }): boolean {
+  if (ip + 20 > f.length) return false
+  const at = ip + (a.egress ? 12 : 16)
+  const mask = Array.from({ length: 4 }, (_, i) => (0xff00 >> Math.min(8, Math.max(0, a.bits - 8 * i))) & 255)
+  const now = [...f.slice(at, at + 4)]
+  const translates = now.every((b, i) => ((b ^ a.old[i]) & mask[i]) === 0)
+  const to = now.map((b, i) => (a.to[i] & mask[i]) | (b & ~mask[i]))
+  if (translates) {
+    f.set(to, at)
+    put16(f, ip + 10, renew(f, ip + 10, now, to))
+  }
+  const proto = f[ip + 9]
+  const later = (be16(f, ip + 6) & 0x1fff) !== 0
+  if (later || (!translates && proto !== ICMP)) return true
+  const l4 = ip + 4 * (f[ip] & 15)
+  if (l4 + (proto === TCP ? 20 : proto === UDP || proto === ICMP ? 8 : 0) > f.length) return false
+  if (proto === TCP) put16(f, l4 + 16, renew(f, l4 + 16, now, to))
+  if (proto === UDP && be16(f, l4 + 6) !== 0) put16(f, l4 + 6, renew(f, l4 + 6, now, to) || 0xffff)
+  if (proto !== ICMP || ![3, 4, 5, 11, 12].includes(f[l4])) return true
+  // The packet that an error carries went the other way.
+  if (l4 + 28 > f.length) return false
+  const inner = l4 + 8 + (a.egress ? 16 : 12)
+  const was = [...f.slice(inner, inner + 4)]
+  if (!was.every((b, i) => ((b ^ a.old[i]) & mask[i]) === 0)) return true
+  const becomes = was.map((b, i) => (a.to[i] & mask[i]) | (b & ~mask[i]))
+  f.set(becomes, inner)
+  put16(f, l4 + 2, renew(f, l4 + 2, was, becomes))
+  return true
 }
