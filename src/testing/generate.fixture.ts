@@ -119,7 +119,7 @@ export function send(w: World, burst: readonly Uint8Array[]): void {
 }
 
 /** A filter in tc's text, whose JSON not every action keeps: where it is, and what its first action counts. */
-const FILTER = /^filter protocol \S+ pref (\d+) flower chain (\d+) handle (\S+) [^]*?Sent (\d+) bytes (\d+) pkt/gm
+const FILTER = /^filter protocol \S+ pref (\d+) flower chain (\d+) handle (\S+) [\s\S]*?Sent (\d+) bytes (\d+) pkt/gm
 
 function checkCounters(w: World, seed: number, slow: SlowSwitch): void {
   const shown = execute(w.sw, 'tc -s filter show dev p0 ingress'.split(' '))

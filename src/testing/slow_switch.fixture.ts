@@ -228,6 +228,8 @@ function edit(p: Packet, a: Action): boolean {
       break
     }
     case 'skbmod':
+      // It asks for as many bytes as an Ethernet header has, behind the one that the frame has.
+      if (f.length - p.network < 14) return false
       p.frame = f.slice()
       if (a.swap) p.frame.set([...f.slice(6, 12), ...f.slice(0, 6)])
       if (a.dst) p.frame.set(a.dst)
