@@ -4,9 +4,10 @@ import * as F from '../memory/layout/flow.ts'
 import { SUPER_WORKER } from '../memory/layout/super.ts'
 import { COUNTER_LAST_USED, COUNTER_SIZE, WORKER_COUNTERS } from '../memory/layout/worker.ts'
 import { NEIGH_STATE, neighLookup } from '../net/neigh.ts'
+import { DELAY_PROBE_TIME } from '../net/neigh_update.ts'
 import { FLOW_ACTION_REDIRECT, FLOW_ACTION_TUNNEL_ENCAP } from '../wire/flow_action_id.ts'
 import { NUD_DELAY, NUD_FAILED, NUD_PERMANENT, NUD_STALE } from '../wire/rtm_neigh.ts'
-import { MODE_OFFLOAD, runWork } from './encap.ts'
+import { MODE_OFFLOAD, runWork, setProbeTime } from './encap.ts'
 import { encapList, encapText } from './show.ts'
 import * as T from './trace.ts'
 import { actionString, ipv6Text, traceEvent, traceJson, traceText } from './trace_points.ts'
@@ -122,6 +123,28 @@ test('neigh stats: used when a counter moved since the last report, and the neig
   W.putFlow(w.a, flow)
   expect(used()).toEqual([]) // and without next hops the work ends
   expect(used()).toEqual([])
+})
+
+test('neigh stats come once in delay_probe_time; where a kernel says its own, twice', () => {
+  const w = W.makeWorld({ mode: MODE_OFFLOAD })
+  T.traceOpen(w.a)
+  const reader = new T.TraceReader(w.a)
+  W.setNeigh(w, w.p1, '10.0.1.2', NUD_PERMANENT, W.mac(2))
+  W.addFlow(w, [{ tun: W.tunKey(w.a, '10.0.1.2'), dev: w.vxlan0 }])
+  const reports = (ms: number): number => {
+    w.clock.now += ms
+    runWork(w.a, w.clock.now)
+    return reader
+      .read()
+      .map(traceEvent)
+      .filter((e) => e.event === 'mlx5e_tc_update_neigh_used_value').length
+  }
+  expect(reports(0)).toBe(0)
+  expect([reports(DELAY_PROBE_TIME - 1), reports(1)]).toEqual([0, 1])
+  expect([reports(DELAY_PROBE_TIME - 1), reports(1)]).toEqual([0, 1])
+  setProbeTime(w.a, 800)
+  expect(reports(DELAY_PROBE_TIME)).toBe(1) // was posted before
+  expect([reports(399), reports(1), reports(399), reports(1)]).toEqual([0, 1, 0, 1])
 })
 
 test('encap show', () => {

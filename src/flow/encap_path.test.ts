@@ -111,6 +111,22 @@ test('a flow with two destinations is fast when both are', () => {
   expect(path(10)).toBe('slow')
 })
 
+test('as many destinations as 32 actions hold: keys of their own, or one key for all', () => {
+  const pairs = Array.from({ length: 16 }, (_, i) => encap(i % 2 === 0 ? '10.0.1.9' : '10.0.1.8', 100 + i))
+  add(10, pairs.map((p, i) => (i < 15 ? p.replace('redirect', 'mirror') : p)).join(' '))
+  const copies = Array.from({ length: 30 }, () => 'action mirred egress mirror dev vxlan0')
+  add(20, encap('10.0.1.9', 7).replace(' action mirred', ` ${copies.join(' ')} action mirred`))
+  const { m } = w.a
+  expect([m[(flowOf(10) + FLOW_NENCAPS) >> 2], m[(flowOf(20) + FLOW_NENCAPS) >> 2]]).toEqual([16, 31])
+  expect([path(10), path(20)]).toEqual(['slow', 'fast'])
+  w.tc('ip neigh add 10.0.1.8 lladdr 02:08:08:08:08:08 nud permanent dev p1')
+  runWork(w.a, w.clock.now)
+  expect([path(10), path(20)]).toEqual(['fast', 'fast'])
+  w.tc('ip neigh del 10.0.1.9 dev p1')
+  runWork(w.a, w.clock.now)
+  expect([path(10), path(20)]).toEqual(['slow', 'slow'])
+})
+
 test('a refused flow lets go of its encaps', () => {
   add(10, encap('10.0.1.9'))
   expect(() => add(10, encap('10.0.1.8'))).toThrow('File exists')

@@ -25,10 +25,13 @@ export function isBatchLine(words: readonly string[]): boolean {
   return OBJECTS.has(words[at]) && VERBS.has(words[at + 1])
 }
 
+/** A longer row of lines is several batches. */
+export const LONGEST = 1 << 16
+
 /** How many steps from `at` on are one batch; 0 when they are too few. */
 export function batchLength(steps: readonly Step[], at: number, shortest = SHORTEST): number {
   let n = 0
-  while (at + n < steps.length && steps[at + n].moment === null && isBatchLine(steps[at + n].words)) n++
+  while (n < LONGEST && at + n < steps.length && steps[at + n].moment === null && isBatchLine(steps[at + n].words)) n++
   return n < shortest ? 0 : n
 }
 
@@ -80,18 +83,17 @@ const answer = (t: Thread, job: BatchJob): Promise<BatchEntry[]> =>
     t.post(job)
   })
 
+const LINE_FEED = 0x0a
+
 function jobOf(steps: readonly Step[], now: number): BatchJob {
-  const lines = Buffer.from(steps.map((s) => s.words.join('\0')).join(''))
+  const lines = Buffer.from(steps.map((s) => `${s.words.join('\0')}\n`).join(''))
   const text = new Uint8Array(new SharedArrayBuffer(lines.length))
   text.set(lines)
   const starts = new Int32Array(new SharedArrayBuffer((steps.length + 1) * 4))
   const forgiving = new Uint8Array(new SharedArrayBuffer(steps.length))
-  let at = 0
   steps.forEach((s, i) => {
-    starts[i] = at
-    at += Buffer.byteLength(s.words.join('\0'))
+    starts[i + 1] = lines.indexOf(LINE_FEED, starts[i]) + 1
     forgiving[i] = s.forgiving ? 1 : 0
   })
-  starts[steps.length] = at
   return { ctl: new Int32Array(new SharedArrayBuffer(CTL_WORDS * 4)), text, starts, forgiving, now }
 }

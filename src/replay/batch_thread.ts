@@ -14,6 +14,7 @@ import { ask, openControl } from '../switch/control.ts'
 import { add, load, store, wait, wake } from '../sync/atomic.ts'
 import { onParentMessage, postParent, threadData } from '../sync/thread.ts'
 import { type Command, parseCommand } from '../tc/command.ts'
+import { KnownLines } from '../tc/known_lines.ts'
 import { LanguageError } from '../tc/language_error.ts'
 import { type Kernel, perform } from './execute.ts'
 
@@ -35,7 +36,7 @@ export interface BatchThreadData {
 /** A batch, as its workers get it. */
 export interface BatchJob {
   readonly ctl: Int32Array
-  /** Lines in UTF-8, one behind the other, their words apart by NUL. */
+  /** Lines in UTF-8, each with its line feed, their words apart by NUL. */
   readonly text: Uint8Array
   /** Where line i begins; one more than lines. */
   readonly starts: Int32Array
@@ -77,6 +78,7 @@ function open(data: BatchThreadData): void {
       }
     },
   }
+  const known = new KnownLines(kernel.devices)
   onParentMessage((message) => {
     if (message === null) {
       leave(a)
@@ -87,7 +89,7 @@ function open(data: BatchThreadData): void {
     const said: BatchEntry[] = []
     const last = job.forgiving.length
     for (let chunk = add(job.ctl, NEXT, 1); chunk * CHUNK < last; chunk = add(job.ctl, NEXT, 1)) {
-      const parsed = parse(job, chunk, Math.min(last, (chunk + 1) * CHUNK), kernel)
+      const parsed = parse(job, chunk, Math.min(last, (chunk + 1) * CHUNK), kernel, known)
       for (let t = load(job.ctl, TICKET); t !== chunk; t = load(job.ctl, TICKET)) wait(job.ctl, TICKET, t)
       commit(job, chunk, parsed, kernel, said)
       store(job.ctl, TICKET, chunk + 1)
@@ -100,12 +102,27 @@ function open(data: BatchThreadData): void {
 
 const decoder = new TextDecoder()
 
-function parse(job: BatchJob, chunk: number, end: number, kernel: Kernel): (Command | LanguageError)[] {
+function parse(
+  job: BatchJob,
+  chunk: number,
+  end: number,
+  kernel: Kernel,
+  known: KnownLines,
+): (Command | LanguageError)[] {
   const parsed: (Command | LanguageError)[] = []
   for (let i = chunk * CHUNK; i < end; i++) {
-    const words = decoder.decode(job.text.slice(job.starts[i], job.starts[i + 1])).split('\0')
+    const from = job.starts[i]
+    const met = known.recall(job.text, from)
+    if (met !== undefined) {
+      parsed.push({ ...met, requests: [met.requests[0].slice()] })
+      continue
+    }
+    const to = job.starts[i + 1] - 1
+    const words = decoder.decode(job.text.slice(from, to)).split('\0')
     try {
-      parsed.push(parseCommand(words, kernel.devices))
+      const command = parseCommand(words, kernel.devices)
+      known.meet(job.text, from, to, words, command)
+      parsed.push(command)
     } catch (e) {
       if (!(e instanceof LanguageError)) throw e
       parsed.push(e)

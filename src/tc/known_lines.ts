@@ -85,7 +85,10 @@ export class KnownLines {
     return undefined
   }
 
-  /** The line [from, to) of the text, which `recall` did not know, has these words and became this command. */
+  /**
+   * The line [from, to) of the text, which `recall` did not know, has these words, apart by blanks or by NUL, and became
+   * this command.
+   */
   meet(text: Uint8Array, from: number, to: number, words: readonly string[], command: Command): void {
     if (!isChange(command)) return
     const name = shapeName(words)
@@ -93,7 +96,7 @@ export class KnownLines {
     if (count === 1 && this.#counts.size === COUNTED) this.#counts.clear()
     this.#counts.set(name, count)
     if (count !== OFTEN) return
-    const shape = study(text, from, to, this.#devices, this.#given)
+    const shape = study(text.slice(from, to), words, this.#devices, this.#given)
     if (shape === undefined) return
     if (this.#shapes.length === KNOWN) this.#shapes.pop()
     this.#shapes.unshift(shape)
@@ -277,12 +280,14 @@ interface Value {
   readonly place: number
 }
 
-/** Finds where the values of a line stand in its message. Undefined when none does, or the line has comments or quotes. */
-function study(text: Uint8Array, from: number, to: number, devices: Devices, given?: Given): Shape | undefined {
-  const line = text.slice(from, to)
-  if (/[#'"\\\n]/.test(decoder.decode(line))) return undefined
+/**
+ * Finds where the values of a line stand in its message. Undefined when none does, or when the words are not the line's
+ * as they stand there: it has comments or quotes, or goes on behind a backslash.
+ */
+function study(line: Uint8Array, words: readonly string[], devices: Devices, given?: Given): Shape | undefined {
   const ranges = wordsOf(line)
-  const words = ranges.map(([o, end]) => decoder.decode(line.subarray(o, end)))
+  if (ranges.length !== words.length) return undefined
+  for (const [i, [o, end]] of ranges.entries()) if (decoder.decode(line.subarray(o, end)) !== words[i]) return undefined
   const names: string[] = []
   const ifindexes: number[] = []
   const asked: Devices = {
@@ -351,7 +356,7 @@ const decoder = new TextDecoder()
 /** Where words begin and end. */
 function wordsOf(line: Uint8Array): [number, number][] {
   const ranges: [number, number][] = []
-  const isBlank = (c: number): boolean => c === 0x20 || c === 0x09 || c === 0x0d
+  const isBlank = (c: number): boolean => c === 0x20 || c === 0x09 || c === 0x0d || c === 0
   for (let o = 0; o < line.length; o++) {
     if (isBlank(line[o])) continue
     const begin = o
