@@ -27,7 +27,21 @@ const FIGURES: readonly Figure[] = [
 ]
 
 /** Fields that say what was measured. Two results with the same values measure the same thing. */
-const WHAT = ['suite', 'tunnel', 'profile', 'driver', 'case', 'size', 'flows', 'masks', 'rules', 'hops', 'workers']
+const WHAT = [
+  'suite',
+  'tunnel',
+  'profile',
+  'driver',
+  'case',
+  'forwarder',
+  'source',
+  'size',
+  'flows',
+  'masks',
+  'rules',
+  'hops',
+  'workers',
+]
 
 /** The figures that a result has, main one first. */
 export const figuresOf = (r: AnyResult): Figure[] => FIGURES.filter((f) => typeof r[f.name] === 'number')

@@ -1,30 +1,47 @@
 // flowerbed bench live: VXLAN encap from veth to veth, beside the kernel's vxlan device doing the same on the same veths.
 //
-//   generator s0 ──▶ p0 [ sink | kernel bridge + vxlan | flowerbed ] p1 ──▶ r1, whose address is another one
+//   generator s0 ──▶ p0 [ kernel bridge + vxlan | flowerbed ] p1 ──▶ r1, whose address is another one
 //
-// What a packet costs: all CPU time of it, the generator's and the kernel's in its name, the forwarder's process and the
-// kernel's softirq threads, less what the same generator takes for a packet that an XDP program drops at p0. A veth's
-// work is done in the context of who sends, so nothing less would be fair to either side. The rounds alternate, and the
-// ratio of each round counts: the machine may do other work beside it. The receiver is not addressed, so that its stack
-// does not answer: a trap that halves the figure.
+// What a packet costs is the CPU time of the threads that forward it, and of no other. p0 and r1 are received from by
+// threads of their own (`threaded` NAPI), so that on a veth, too, the sender, the forwarder and the receiver are three:
+//
+//   the kernel    napi/p0, which does all of it: bridge, route, header, out by p1
+//   flowerbed     napi/p0, which hands frames to the socket, and the datapath thread, its system calls included
+//
+// All of it runs on CPU 1, and what sends and receives on CPU 0. The other threads of the daemon do not forward: they are
+// told beside. The generator never has more under way than fits, so that nothing is dropped; the rounds alternate, and the
+// ratio of each round counts, since the machine may do other work beside it.
+//
+// Frames come from a packet socket, as a program on this machine sends them, or (`xdp`) as a NIC's driver has them: not
+// yet in an skb. That is what AF_XDP is for; from a socket the kernel must first copy each into a page with headroom.
 
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
+import { sendSegments, setJoinsReceived } from '../port/link.ts'
 import { PortError } from '../port/port_error.ts'
+import { CLONE_NEWNET, close, O_RDONLY, open, setAffinity, setns } from '../sys/libc.ts'
 import { round } from './result.ts'
 import { median } from './statistics.ts'
+
+/** Where frames come from: a packet socket, or an XDP program in front, which hands them on as a NIC's driver does. */
+export const SOURCES = ['xdp', 'socket'] as const
+export type Source = (typeof SOURCES)[number]
 
 export interface LiveResult {
   readonly suite: 'live'
   /** Who forwards: kernel, or a port driver. */
   readonly forwarder: string
+  readonly source: Source
   readonly size: number
   /** Nanoseconds of forwarding CPU time for a packet: the median of the rounds. */
   readonly nsPerPacket: number
+  /** Of them, the kernel thread's that receives from p0. */
+  readonly nsReceive: number
+  /** Beside them, the daemon's threads that do not forward. */
+  readonly nsOther: number
   /** Millions of packets in a second of forwarding CPU time. */
   readonly mpps: number
   /** Packets that came out, millions in a second of wall time. */
@@ -46,22 +63,21 @@ export interface LiveOptions {
 
 const SINK_MAC = '02:00:00:00:77:77'
 const VXLAN_BYTES = 50
+/** A veth counts what it receives by NAPI without it. */
+const ETH_LEN = 14
 /** The frame: to a station behind the tunnel. */
 const INNER_MAC = '02:01:00:00:00:00'
-
-interface Ticks {
-  readonly sent: number
-  readonly came: number
-  readonly bytes: number
-  /** CPU time, ns. */
-  readonly generator: number
-  readonly forwarder: number
-  readonly softirq: number
-  readonly wall: number
-}
+/** Packets before the measure begins, or so many times 50 ms: code is compiled, caches are filled. */
+const WARM = 50_000
+const WARM_TURNS = 60
+/** The CPU that sends and receives, and the one that forwards. */
+const ENDS_CPU = 0
+const FORWARDING_CPU = 1
 
 interface Run {
   readonly ns: number
+  readonly receive: number
+  readonly other: number
   readonly wall: number
   readonly bytes: number
 }
@@ -69,61 +85,69 @@ interface Run {
 /** Runs the suite. @throws PortError without root, iproute2 or a kernel that can */
 export async function liveBench(o: LiveOptions): Promise<void> {
   if (process.getuid?.() !== 0) throw new PortError('s0', '', 'bench live needs root: it makes network namespaces')
-  const runs = new Map<string, Run[]>()
   const forwarders = ['kernel', ...o.drivers]
-  for (let i = 0; i < o.rounds; i++) {
-    const sink = await once('sink', o, 0)
-    for (const f of forwarders) runs.set(f, [...(runs.get(f) ?? []), await once(f, o, sink.ns)])
-  }
-  const kernel = runs.get('kernel')!
-  for (const f of forwarders) {
-    const own = runs.get(f)!
-    const ns = median(own.map((r) => r.ns))
-    o.done({
-      suite: 'live',
-      forwarder: f,
-      size: o.size,
-      nsPerPacket: round(ns),
-      mpps: round(1000 / ns),
-      mppsWall: round(median(own.map((r) => r.wall))),
-      ratio: round(median(own.map((r, i) => kernel[i].ns / r.ns))),
-      rounds: o.rounds,
-      verified: own.every((r) => Math.abs(r.bytes - (o.size + VXLAN_BYTES)) < 1),
-    })
+  for (const source of SOURCES) {
+    const runs = new Map<string, Run[]>()
+    for (let i = 0; i < o.rounds; i++)
+      for (const f of forwarders) runs.set(f, [...(runs.get(f) ?? []), await once(f, source, o)])
+    const kernel = runs.get('kernel')!
+    for (const f of forwarders) {
+      const own = runs.get(f)!
+      const ns = median(own.map((r) => r.ns))
+      o.done({
+        suite: 'live',
+        forwarder: f,
+        source,
+        size: o.size,
+        nsPerPacket: round(ns),
+        nsReceive: round(median(own.map((r) => r.receive))),
+        nsOther: round(median(own.map((r) => r.other))),
+        mpps: round(1000 / ns),
+        mppsWall: round(median(own.map((r) => r.wall))),
+        ratio: round(median(own.map((r, i) => kernel[i].ns / r.ns))),
+        rounds: o.rounds,
+        verified: own.every((r) => [0, ETH_LEN].some((n) => Math.abs(r.bytes - (o.size + VXLAN_BYTES - n)) < 1)),
+      })
+    }
   }
 }
 
-/** One forwarder, in namespaces of its own, for a while. `sink`: ns that a packet takes without being forwarded. */
-async function once(forwarder: string, o: LiveOptions, sink: number): Promise<Run> {
+/** One forwarder, in namespaces of its own, for a while. */
+async function once(forwarder: string, source: Source, o: LiveOptions): Promise<Run> {
   const w = makeWorld()
   const dir = mkdtempSync(join(tmpdir(), 'flowerbed-live-'))
   const started: ChildProcess[] = []
   try {
-    if (forwarder === 'sink') started.push(await helper(w.f, ['drop', 'p0']))
-    else if (forwarder === 'kernel') kernelForwarder(w)
-    else started.push(await ourForwarder(w, dir, forwarder))
-    const generator = startGenerator(w, o.size, forwarder !== 'sink')
-    started.push(generator.process)
-    const pid = forwarder === 'sink' || forwarder === 'kernel' ? 0 : daemonPid(started[0])
-    const read = async (): Promise<Ticks> => ({
-      ...(await generator.ask()),
-      ...received(forwarder === 'sink' ? w.f : w.s, forwarder === 'sink' ? 'p0' : 'r1'),
-      forwarder: pid === 0 ? 0 : processTime(pid),
-      softirq: softirqTime(),
+    let pid = 0
+    if (forwarder === 'kernel') kernelForwarder(w)
+    else {
+      const child = await ourForwarder(w, dir, forwarder)
+      started.push(child)
+      pid = child.pid ?? 0 // `ip netns exec` becomes the program itself
+      for (const t of readdirSync(`/proc/${pid}/task`)) setAffinity(FORWARDING_CPU, Number(t))
+    }
+    const receives = napiThread(w.f, 'p0', FORWARDING_CPU)
+    napiThread(w.s, 'r1', ENDS_CPU)
+    started.push(...(await startGenerator(w, o.size, source)))
+    const read = (): Reading => ({
+      ...received(w.s, 'r1'),
+      receive: schedTime(`/proc/${receives}/schedstat`),
+      ...(pid === 0 ? { forward: 0, other: 0 } : daemonTime(pid)),
       wall: performance.now() * 1e6,
     })
-    await sleep(500)
-    const a = await read()
+    for (let i = 0; i < 600 && received(w.s, 'r1').came < (i < WARM_TURNS ? WARM : 1); i++) await sleep(50)
+    const before = read()
     await sleep(o.ms)
-    const b = await read()
-    const came = b.came - a.came
+    const after = read()
+    const since = (field: keyof Reading): number => after[field] - before[field]
+    const came = since('came')
     if (came < 1000) throw new Error(`bench live: ${forwarder} let ${came} packets through`)
-    const cpu = b.generator - a.generator + b.forwarder - a.forwarder + b.softirq - a.softirq
-    const sent = b.sent - a.sent
     return {
-      ns: (cpu - sink * sent) / came,
-      wall: (came / (b.wall - a.wall)) * 1000,
-      bytes: (b.bytes - a.bytes) / came,
+      ns: (since('receive') + since('forward')) / came,
+      receive: since('receive') / came,
+      other: since('other') / came,
+      wall: (came / since('wall')) * 1000,
+      bytes: since('bytes') / came,
     }
   } finally {
     for (const p of started) p.kill()
@@ -131,6 +155,16 @@ async function once(forwarder: string, o: LiveOptions, sink: number): Promise<Ru
     for (const ns of [w.s, w.f]) ip(['netns', 'del', ns])
     rmSync(dir, { recursive: true, force: true })
   }
+}
+
+/** What has come out, and the CPU time of those who took part so far, ns. */
+interface Reading {
+  readonly came: number
+  readonly bytes: number
+  readonly receive: number
+  readonly forward: number
+  readonly other: number
+  readonly wall: number
 }
 
 const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))
@@ -163,14 +197,61 @@ function makeWorld(): World {
   const line = (ns: string, text: string): string => ip(['-n', ns, ...text.split(' ')])
   line(w.s, `link add s0 type veth peer name p0 netns ${w.f}`)
   line(w.s, `link add r1 type veth peer name p1 netns ${w.f}`)
-  line(w.s, 'link set s0 up')
-  line(w.s, 'link set r1 up')
+  // A veth receives in a NAPI thread only with GRO, and then only what needs no TSO of the sender.
+  within(w.s, () => {
+    sendSegments('s0')
+    setJoinsReceived('r1', true)
+  })
+  within(w.f, () => {
+    sendSegments('p1')
+    setJoinsReceived('p0', true)
+  })
+  for (const p of ['s0', 'r1']) line(w.s, `link set ${p} up`)
   for (const p of ['p0', 'p1']) line(w.f, `link set ${p} up`)
   return w
 }
 
-/** A bridge that sends the station's frames into a vxlan device. */
+/** Does something in a network namespace. */
+function within(ns: string, what: () => void): void {
+  const home = open('/proc/thread-self/ns/net', O_RDONLY)
+  const there = open(`/run/netns/${ns}`, O_RDONLY)
+  try {
+    setns(there, CLONE_NEWNET)
+    what()
+  } finally {
+    setns(home, CLONE_NEWNET)
+    close(there)
+    close(home)
+  }
+}
+
+/** A kernel thread on a CPU receives from the device from now on. Returns its number. */
+function napiThread(ns: string, device: string, cpu: number): number {
+  const before = new Set(napiThreads(device))
+  execFileSync('ip', ['netns', 'exec', ns, 'sh', '-c', `echo 1 > /sys/class/net/${device}/threaded`])
+  const [thread] = napiThreads(device).filter((t) => !before.has(t))
+  if (thread === undefined) throw new PortError(device, '', `bench live: this kernel has no NAPI threads for a veth`)
+  setAffinity(cpu, thread)
+  return thread
+}
+
+const napiThreads = (device: string): number[] =>
+  readdirSync('/proc')
+    .filter((pid) => /^\d+$/.test(pid) && nameOf(`/proc/${pid}/comm`).startsWith(`napi/${device}-`))
+    .map(Number)
+
+function nameOf(file: string): string {
+  try {
+    return readFileSync(file, 'utf8').trim()
+  } catch {
+    return '' // it ended
+  }
+}
+
+/** A bridge that sends the station's frames into a vxlan device. No firewall looks at them on the way. */
 function kernelForwarder({ f }: World): void {
+  const off = 'for f in /proc/sys/net/bridge/bridge-nf-call-*; do [ ! -e $f ] || echo 0 > $f; done'
+  ip(['netns', 'exec', f, 'sh', '-c', off])
   for (const text of [
     'addr add 192.168.77.1/24 dev p1',
     `neigh add 192.168.77.2 lladdr ${SINK_MAC} dev p1`,
@@ -218,9 +299,6 @@ async function ourForwarder({ f }: World, dir: string, driver: string): Promise<
   return child
 }
 
-/** `ip netns exec` becomes the program itself. */
-const daemonPid = (child: ChildProcess): number => child.pid ?? 0
-
 /** A program of ours on real sockets, in a namespace. */
 function program(ns: string, file: string, args: readonly string[]): ChildProcess {
   const source = import.meta.url.endsWith('.ts')
@@ -229,12 +307,6 @@ function program(ns: string, file: string, args: readonly string[]): ChildProces
   return spawn('ip', ['netns', 'exec', ns, process.execPath, ...loader, path, ...args], {
     stdio: ['pipe', 'pipe', 'pipe'],
   })
-}
-
-async function helper(ns: string, args: readonly string[]): Promise<ChildProcess> {
-  const child = program(ns, 'live_drop', args.slice(1))
-  await said(child, 'drops')
-  return child
 }
 
 /** Waits until a program says a word, or has ended. */
@@ -252,11 +324,16 @@ async function said(child: ChildProcess, word: string): Promise<void> {
   child.removeAllListeners('exit')
 }
 
-function startGenerator(
-  w: World,
-  size: number,
-  window: boolean,
-): { process: ChildProcess; ask(): Promise<{ sent: number; generator: number }> } {
+/** Sends, as fast as it comes out at r1, until it is killed. Returns the programs that do it. */
+async function startGenerator(w: World, size: number, source: Source): Promise<ChildProcess[]> {
+  const started: ChildProcess[] = []
+  if (source === 'xdp') {
+    ip(['-n', w.s, 'link', 'add', 'g0', 'type', 'veth', 'peer', 'name', 'g1'])
+    for (const p of ['g0', 'g1']) ip(['-n', w.s, 'link', 'set', p, 'up'])
+    const child = program(w.s, 'live_frames', ['g1', 's0'])
+    await said(child, 'hands on')
+    started.push(child)
+  }
   const frame = new Uint8Array(size)
   const d = new DataView(frame.buffer)
   frame.set(Buffer.from(INNER_MAC.replaceAll(':', ''), 'hex'), 0)
@@ -272,18 +349,9 @@ function startGenerator(
   d.setUint16(34, 1000)
   d.setUint16(36, 2000)
   d.setUint16(38, size - 34)
-  const child = program(w.s, 'live_generator', ['s0', Buffer.from(frame).toString('hex'), ...(window ? ['r1'] : [])])
-  const lines = createInterface({ input: child.stdout! })[Symbol.asyncIterator]()
-  return {
-    process: child,
-    async ask() {
-      child.stdin!.write('\n')
-      const { value, done } = await lines.next()
-      if (done) throw new Error('bench live: the generator ended')
-      const { sent, cpu } = JSON.parse(value)
-      return { sent, generator: cpu }
-    },
-  }
+  const from = source === 'xdp' ? 'g0' : 's0'
+  started.push(program(w.s, 'live_generator', [from, Buffer.from(frame).toString('hex'), 'r1', String(ENDS_CPU)]))
+  return started
 }
 
 /** What a device of a namespace has received. */
@@ -292,10 +360,16 @@ function received(ns: string, device: string): { came: number; bytes: number } {
   return { came: link.stats64.rx.packets, bytes: link.stats64.rx.bytes }
 }
 
-/** CPU time of all threads of a process, ns. */
-function processTime(pid: number): number {
-  const threads = readdirSync(`/proc/${pid}/task`)
-  return threads.reduce((n, t) => n + schedTime(`/proc/${pid}/task/${t}/schedstat`), 0)
+/** CPU time of the daemon's threads, ns: those that forward, and the others. */
+function daemonTime(pid: number): { forward: number; other: number } {
+  let forward = 0
+  let other = 0
+  for (const t of readdirSync(`/proc/${pid}/task`)) {
+    const ns = schedTime(`/proc/${pid}/task/${t}/schedstat`)
+    if (nameOf(`/proc/${pid}/task/${t}/comm`).startsWith('datapath')) forward += ns
+    else other += ns
+  }
+  return { forward, other }
 }
 
 function schedTime(file: string): number {
@@ -306,28 +380,17 @@ function schedTime(file: string): number {
   }
 }
 
-/** CPU time of the threads that run softirqs when there are too many of them. */
-function softirqTime(): number {
-  let n = 0
-  for (const pid of readdirSync('/proc')) {
-    if (!/^\d+$/.test(pid)) continue
-    try {
-      if (readFileSync(`/proc/${pid}/comm`, 'utf8').startsWith('ksoftirqd/')) n += schedTime(`/proc/${pid}/schedstat`)
-    } catch {
-      // it ended
-    }
-  }
-  return n
-}
-
-export const LIVE_HEADER = 'forwarder   size      ns   Mpps per CPU-s  (wall)  against the kernel'
+export const LIVE_HEADER =
+  'forwarder  frames from  size      ns  (receive, others beside)  Mpps per CPU-s  (wall)  against the kernel'
 
 export function liveRow(r: LiveResult): string {
   return [
-    r.forwarder.padEnd(10),
+    r.forwarder.padEnd(11),
+    r.source.padEnd(11),
     String(r.size).padStart(6),
     r.nsPerPacket.toFixed(0).padStart(8),
-    r.mpps.toFixed(3).padStart(17),
+    `(${r.nsReceive.toFixed(0)}, ${r.nsOther.toFixed(0)})`.padStart(26),
+    r.mpps.toFixed(3).padStart(16),
     r.mppsWall.toFixed(3).padStart(8),
     `${r.ratio.toFixed(2)}×`.padStart(20),
   ].join('')

@@ -23,16 +23,19 @@ import { LIST_SLACK, type QueueDriver } from '../port/port.ts'
 import { queueDrivers } from '../port/queues.ts'
 import { load } from '../sync/atomic.ts'
 import { threadData } from '../sync/thread.ts'
-import { POLLIN, poll, ppoll, prctl, setAffinity } from '../sys/libc.ts'
+import { nameThread, POLLIN, poll, ppoll, prctl, setAffinity } from '../sys/libc.ts'
 import { keepCapabilities } from './capabilities.ts'
 import { openClock } from './clock.ts'
 import * as P from './datapath_protocol.ts'
 
 const BURST = 64
-/** Turns without a packet before it naps, and naps before it sleeps. */
-const SPINS = 16
-const NAPS = 64
-const NAP_NS = 50_000
+/** Turns without a packet before it naps, and naps before it sleeps. A turn costs as much as forwarding ten packets. */
+const SPINS = 2
+const NAPS = 32
+/** How long it naps: longer after one behind which only a few packets were, shorter after one with many. */
+const NAP_MIN_NS = 25_000
+const NAP_MAX_NS = 200_000
+const FEW = 16
 /** Looks at the table after that long, ms. */
 const SLEEP_MS = 50
 /** So many bursts without a quiescent state, then it waits for the switch thread. */
@@ -60,6 +63,7 @@ class DatapathThread {
   readonly #message = new Int32Array(P.UP_WORDS)
   #rang = false
   #reading = 0
+  #napNs = NAP_MIN_NS
 
   constructor(a: Arena, d: P.DatapathThreadData) {
     this.#a = a
@@ -84,6 +88,7 @@ class DatapathThread {
       dp.setTime(this.#clock())
       const n = this.#turn()
       this.#rest()
+      if (idle >= SPINS && n > 0) this.#moderate(n)
       idle = n > 0 ? 0 : idle + 1
       if (n > 0) m[(this.#d.state + P.SEAT_BURSTS) >> 2]++
       else if (!this.#d.busyPoll) this.#idle(idle)
@@ -189,8 +194,14 @@ class DatapathThread {
     this.#dp.online()
   }
 
+  /** `n` packets had come when it woke up. */
+  #moderate(n: number): void {
+    if (n < FEW) this.#napNs = Math.min(this.#napNs * 2, NAP_MAX_NS)
+    else if (n >= BURST) this.#napNs = Math.max(this.#napNs / 2, NAP_MIN_NS)
+  }
+
   #nap(): void {
-    ppoll(null, 0, NAP_NS)
+    ppoll(null, 0, this.#napNs)
     this.#reap()
   }
 
@@ -227,6 +238,7 @@ const data = threadData<P.DatapathThreadData>()
 const arena = attachArena(data.memory)
 try {
   driveWorker(arena, data.worker)
+  nameThread(`datapath ${data.worker}`)
   if (data.cpu >= 0) setAffinity(data.cpu)
   prctl(PR_SET_TIMERSLACK, 1)
   keepCapabilities([])

@@ -33,8 +33,8 @@ import {
 } from '../sys/libc.ts'
 import { EAFNOSUPPORT, ENETDOWN, ENODEV, ENXIO, EOPNOTSUPP, SysError } from '../sys/sys_error.ts'
 import { attachXdp, loadXdpProgram, makeXskMap, replaceXdp, setMapEntry } from './bpf.ts'
-import { driverOf, leaveApart, linkOf, receiveQueues } from './link.ts'
-import { openPacketSocket, openSender, prepareMessages, promiscuous } from './packet_socket.ts'
+import { driverOf, linkOf, receiveQueues, setJoinsReceived } from './link.ts'
+import { growSendBuffer, openPacketSocket, openSender, prepareMessages, promiscuous } from './packet_socket.ts'
 import type { OpenPort, PortDatapath, PortDriver, PortSpec, QueueDriver, Room } from './port.ts'
 import { PortError, portError } from './port_error.ts'
 import { xdpProgram } from './xdp_program.ts'
@@ -54,7 +54,7 @@ const XDP_ZEROCOPY = 4
 const XDP_USE_NEED_WAKEUP = 8
 const XDP_UMEM_UNALIGNED_CHUNK_FLAG = 1
 const XDP_FLAGS_SKB_MODE = 2
-const XDP_FLAGS_DRV_MODE = 4
+export const XDP_FLAGS_DRV_MODE = 4
 const PGOFF_RX = 0
 const PGOFF_TX = 0x80000000
 const PGOFF_FILL = 0x100000000
@@ -120,7 +120,7 @@ export const afXdp: PortDriver = {
       const { zeroCopy } = port
       const count = receiveQueues(port.device)
       const partial = PARTIAL.has(driverOf(port.device))
-      leaveApart(port.device)
+      setJoinsReceived(port.device, false)
       const map = keep(makeXskMap(count))
       const queues: number[][] = Array.from({ length: workers + 1 }, () => [])
       for (let i = 0; i < count; i++) {
@@ -224,6 +224,7 @@ function openSocket(
     d.setUint32(8, i, true)
     bind(fd, new Uint8Array(d.buffer), `${port.device} queue ${i}`)
     raiseBudget(fd)
+    growSendBuffer(fd)
     set(Q.QUEUE_DRIVER, Q.DRIVER_AF_XDP)
     set(Q.QUEUE_DEV, port.dev)
     set(Q.QUEUE_PORT, port.number)

@@ -12,6 +12,7 @@ const SIOCGIFHWADDR = 0x8927
 const SIOCETHTOOL = 0x8946
 
 const ETHTOOL_GDRVINFO = 0x03
+const ETHTOOL_STSO = 0x1f
 const ETHTOOL_GGRO = 0x2b
 const ETHTOOL_SGRO = 0x2c
 const ETHTOOL_GCHANNELS = 0x3c
@@ -122,7 +123,12 @@ export function receiveQueues(device: string): number {
 export const joinsReceived = (device: string): boolean =>
   (ethtool(device, ETHTOOL_GGRO, 8)?.getUint32(4, true) ?? 0) !== 0
 
-/** Tells it not to. Nothing where the device has no such switch. @throws SysError */
-export function leaveApart(device: string): void {
-  if (joinsReceived(device)) ethtool(device, ETHTOOL_SGRO, 8, 0)
+/** Tells it to, or not to. Nothing where the device has no such switch. @throws SysError */
+export function setJoinsReceived(device: string, joins: boolean): void {
+  if (joinsReceived(device) !== joins) ethtool(device, ETHTOOL_SGRO, 8, joins ? 1 : 0)
+}
+
+/** What the kernel sends by the device is in segments already (no TSO): it leaves none of that to it. @throws SysError */
+export const sendSegments = (device: string): void => {
+  ethtool(device, ETHTOOL_STSO, 8, 0)
 }

@@ -64,7 +64,7 @@ export function openSender(ifindex: number): number {
 }
 
 /** More frames may be under way; without the capability it stays as it is. */
-function growSendBuffer(fd: number): void {
+export function growSendBuffer(fd: number): void {
   try {
     setOptionInt(fd, SOL_SOCKET, SO_SNDBUFFORCE, SNDBUF)
   } catch (e) {

@@ -11,6 +11,7 @@ import type { DeviceFilter } from './endpoints.ts'
 import { v4Of, v6Of } from './endpoints.ts'
 
 const XDP_PASS = 2
+const BPF_FUNC_redirect = 23
 const BPF_FUNC_redirect_map = 51
 // struct xdp_md
 const MD_DATA = 0
@@ -98,6 +99,15 @@ export function xdpProgram(map: number, filter?: DeviceFilter): Uint8Array {
   if (filter !== undefined) a.label('pass').op(MOV_IMM, 0, 0, 0, XDP_PASS).op(EXIT)
   return a.bytes()
 }
+
+/** A program that sends every frame out by a device. */
+export const redirectProgram = (ifindex: number): Uint8Array =>
+  new Assembler()
+    .op(MOV_IMM, 1, 0, 0, ifindex)
+    .op(MOV_IMM, 2, 0, 0, 0)
+    .op(CALL, 0, 0, 0, BPF_FUNC_redirect)
+    .op(EXIT)
+    .bytes()
 
 /** Goes on at `ours` for what is ours, at `pass` for the rest. */
 function select(a: Assembler, f: DeviceFilter): void {

@@ -114,6 +114,8 @@ test('the thread: its CPU time rises, its CPU can be chosen, devices have number
   expect(c.ifindexOf('lo')).toBe(1)
   expect(c.ifindexOf('no-such-dev')).toBe(0)
   expect(() => c.setAffinity(1023)).toThrow('sched_setaffinity cpu 1023: EINVAL')
+  c.nameThread('a name for top')
+  expect(readFileSync('/proc/thread-self/comm', 'utf8')).toBe('a name for top\n')
 })
 
 test('capget tells what this thread may do', () => {

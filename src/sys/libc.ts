@@ -220,11 +220,18 @@ export const unshare = (flags: number): void => {
   checked(c.unshare(flags), 'unshare')
 }
 
-/** This thread runs on one CPU from now on. @throws SysError */
-export const setAffinity = (cpu: number): void => {
+/** This thread, or another one by its number, runs on one CPU from now on. @throws SysError */
+export const setAffinity = (cpu: number, thread = 0): void => {
   const set = new Uint8Array(128)
   set[cpu >> 3] = 1 << (cpu & 7)
-  checked(c.sched_setaffinity(0, set.length, set), 'sched_setaffinity', `cpu ${cpu}`)
+  checked(c.sched_setaffinity(thread, set.length, set), 'sched_setaffinity', `cpu ${cpu}`)
+}
+
+const PR_SET_NAME = 15
+/** This thread's name, as top and /proc/PID/task/TID/comm show it: 15 bytes of it. @throws SysError */
+export const nameThread = (name: string): void => {
+  const bytes = new TextEncoder().encode(`${name}\0`)
+  prctl(PR_SET_NAME, addressOf(bytes))
 }
 
 /** @throws SysError */
