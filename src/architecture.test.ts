@@ -147,7 +147,7 @@ const MAY_IMPORT: [folder: string, ...may: string[]][] = [
 /** Packages, and things of the platform, that one file alone may use: replacing one is a change of that file. */
 const ONLY_IMPORTER: Record<string, string> = {
   koffi: 'sys/libc.ts',
-  'raw-socket': 'port/raw_ip.ts',
+  'raw-socket': 'port/raw_ip_process.ts',
   'pcap-parser': 'port/capture/pcap_parser.ts',
   commander: 'cli/main.ts',
   'cli-progress': 'cli/progress.ts',

@@ -25,6 +25,7 @@ export const CAPABILITIES: Readonly<Record<string, number>> = {
 const NEEDED: Readonly<Record<string, readonly string[]>> = {
   af_packet: ['CAP_NET_RAW'],
   af_xdp: ['CAP_NET_RAW', 'CAP_NET_ADMIN', 'CAP_BPF'],
+  raw_ip: ['CAP_NET_RAW'],
 }
 
 /** What main and the switch thread go on with where there are live ports. CAP_IPC_LOCK: memory of AF_XDP is locked. */

@@ -6,6 +6,9 @@
 /** The moment from which a daemon counts. */
 export const beginning = (): bigint => process.hrtime.bigint()
 
+/** When it was, in nanoseconds since 1970, as the machine's clock tells it now. */
+export const epochOf = (began: bigint): bigint => BigInt(Date.now()) * 1_000_000n - (process.hrtime.bigint() - began)
+
 /** This thread's clock, in whole nanoseconds since `began`. */
 export function openClock(began: bigint): () => number {
   const offset = Number(process.hrtime.bigint() - began) - performance.now() * 1e6

@@ -71,6 +71,12 @@ test.each([
     'ports:\n  - name: p0\n    driver: tap\n    zerocopy: true\n',
     /^c\.yaml:4: .*the driver tap has no option zerocopy$/,
   ],
+  [
+    'ports:\n  - name: p0\n    driver: raw_ip\n    device: eth0\n',
+    /^c\.yaml:4: .*the driver raw_ip has no option device$/,
+  ],
+  ['ports:\n  - name: p0\n    in: a.pcap\n', /^c\.yaml:3: .*the driver dummy has no option in$/],
+  ['ports:\n  - name: p0\n    driver: pcap\n    rate: 0\n', /^c\.yaml:4: .*rate/],
   ['ports:\n  - name: p0\n    driver: tap\n    neigh: own\n', /^c\.yaml:4: .*only an uplink has neighbours/],
   ['ports:\n  - name: p0\n    driver: magic\n', /^c\.yaml:3: .*no such port driver: magic/],
   ['ports:\n  - name: p0\n\n    mtuu: 1\n', /^c\.yaml:4: there is no option mtuu$/],

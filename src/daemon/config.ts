@@ -15,6 +15,14 @@
 //       role: uplink                # only what is for our tunnels is ours; access: everything is
 //       neigh: kernel               # whose addresses, routes and neighbours it has, the kernel's; own: the switch's, which
 //                                   # then gets everything that comes in
+//     - name: p2
+//       driver: raw_ip              # an uplink by the kernel's own IP, without Ethernet
+//     - name: p3
+//       driver: pcap                # a capture comes in, what goes out is written to one
+//       in: traffic.pcap
+//       out: sent.pcap
+//       rate: 1000                  # frames a second; at their distance in the file when absent
+//       loop: true                  # and again
 //   scripts: [setup.tc, rules.tc]   # ip and tc lines to run at the start, relative to this file
 //   workers: 1                      # datapath threads, which share the live ports; one for each core when absent
 //   profile: mlx5                   # say of each rule whether a NIC with this driver would offload it
@@ -34,6 +42,7 @@ import { readFileSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
 import { isMap, LineCounter, parseDocument } from 'yaml'
 import { z } from 'zod'
+import type { PortCaptures } from '../port/port.ts'
 import { DEFAULT_SOCKET } from '../rtnl/frame.ts'
 import { SYNC_POLICIES, type SyncPolicy } from '../rtnl/journal_sync.ts'
 import { ConfigError } from './config_error.ts'
@@ -45,6 +54,8 @@ const DRIVER_OPTIONS: Readonly<Record<string, readonly string[]>> = {
   af_packet: ['device', 'role', 'neigh'],
   af_xdp: ['device', 'role', 'neigh', 'zerocopy'],
   tap: ['device', 'role', 'neigh'],
+  raw_ip: [],
+  pcap: ['in', 'out', 'rate', 'loop'],
 }
 export const DRIVERS = Object.keys(DRIVER_OPTIONS)
 
@@ -66,6 +77,10 @@ const port = z
     role: z.enum(['access', 'uplink']).optional(),
     neigh: z.enum(['kernel', 'own']).optional(),
     zerocopy: z.boolean().optional(),
+    in: z.string().min(1).optional(),
+    out: z.string().min(1).optional(),
+    rate: z.number().positive().max(1e7).optional(),
+    loop: z.boolean().optional(),
     mac: z
       .string()
       .regex(/^[\da-f]{2}(:[\da-f]{2}){5}$/i, 'expected a MAC address like 02:00:00:00:00:01')
@@ -75,7 +90,7 @@ const port = z
   })
   .superRefine((p, c) => {
     const options = DRIVER_OPTIONS[p.driver] ?? []
-    for (const key of ['device', 'role', 'neigh', 'zerocopy'] as const)
+    for (const key of ['device', 'role', 'neigh', 'zerocopy', 'in', 'out', 'rate', 'loop'] as const)
       if (p[key] !== undefined && !options.includes(key))
         c.addIssue({ code: 'custom', path: [key], message: `the driver ${p.driver} has no option ${key}` })
     if (p.neigh !== undefined && p.role !== 'uplink')
@@ -137,6 +152,8 @@ export interface PortConfig {
   /** Whose the neighbours of an uplink are. */
   readonly neigh: 'kernel' | 'own'
   readonly zerocopy: boolean
+  /** What a pcap port reads and writes: absolute paths. */
+  readonly captures?: PortCaptures
 }
 
 export interface Config {
@@ -206,7 +223,7 @@ export function parseConfig(text: string, path: string): Config {
     mode: Number.parseInt(c.mode, 8),
     http: c.http ?? join(dirname(c.socket), 'http.sock'),
     log: c.log,
-    ports: c.ports.map(portOf),
+    ports: c.ports.map((p, i) => portOf(p, i, dirname(path))),
     scripts: c.scripts.map((s) => resolve(dirname(path), s)),
     workers: c.workers,
     profile: c.profile,
@@ -226,7 +243,7 @@ export function parseConfig(text: string, path: string): Config {
 /** One port, as it would stand in a file; it gets a number. Throws ConfigError. */
 export function parsePort(raw: unknown, number: number): PortConfig {
   const result = port.safeParse(raw)
-  if (result.success) return portOf(result.data, number)
+  if (result.success) return portOf(result.data, number, '.')
   const [issue] = result.error.issues
   throw new ConfigError(
     issue.code === 'unrecognized_keys' ? `there is no option ${issue.keys[0]}` : `${place(issue.path)}${issue.message}`,
@@ -244,7 +261,7 @@ export function portWords(name: string, words: readonly string[]): Record<string
   return raw
 }
 
-const portOf = (p: z.infer<typeof port>, i: number): PortConfig => ({
+const portOf = (p: z.infer<typeof port>, i: number, folder: string): PortConfig => ({
   name: p.name,
   mac: macOf(p.mac, i),
   mtu: p.mtu,
@@ -253,6 +270,7 @@ const portOf = (p: z.infer<typeof port>, i: number): PortConfig => ({
   role: p.role ?? 'access',
   neigh: p.neigh ?? (p.driver === 'tap' ? 'own' : 'kernel'),
   zerocopy: p.zerocopy ?? false,
+  ...(p.driver === 'pcap' && { captures: capturesOf(p, folder) }),
 })
 
 /** What holds without a file. */
@@ -273,6 +291,14 @@ function offsetOf(doc: ReturnType<typeof parseDocument>, path: readonly Property
   }
   return (doc.contents as { range?: [number, number, number] } | null)?.range?.[0] ?? 0
 }
+
+/** Paths are relative to the configuration, or, of a port that is added, to where the daemon was started. */
+const capturesOf = (p: z.infer<typeof port>, folder: string): PortCaptures => ({
+  ...(p.in !== undefined && { in: resolve(folder, p.in) }),
+  ...(p.out !== undefined && { out: resolve(folder, p.out) }),
+  ...(p.rate !== undefined && { rate: p.rate }),
+  loop: p.loop ?? false,
+})
 
 /** 02:00:00:00:00:XX with the number of the port, unless the configuration says another one. */
 function macOf(text: string | undefined, number: number): Uint8Array {

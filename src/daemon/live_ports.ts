@@ -13,6 +13,7 @@ import { type Arena, rcuOf, reserve, workerOf } from '../memory/arena.ts'
 import { DROP_NO_SLOT, DROP_PORT_GONE, DROP_RX_MISSED, DROP_WORKER_DIED } from '../memory/layout/drop.ts'
 import {
   IFF_LOWER_UP,
+  IFF_NOARP,
   IFF_RUNNING,
   LOCAL_ENTRIES,
   LOCAL_ENTRY_ADDR,
@@ -36,6 +37,7 @@ import {
   PORT_NO_CARRIER,
   PORT_UP,
 } from '../memory/layout/netdev.ts'
+import { PKT_TIME, PKT_TIME_HI } from '../memory/layout/packet.ts'
 import * as Q from '../memory/layout/queue.ts'
 import {
   SUPER_GENERATION,
@@ -92,16 +94,20 @@ export class LivePorts {
   readonly #sw: Switch
   readonly #a: Arena
   readonly #say: Say
+  readonly #epoch: bigint
   readonly #ports: Held[] = []
   /** Of queues, by port number, worker, index and size: whoever has the number next has them, too. */
   readonly #rooms = new Map<string, QueueRoom>()
   readonly #messages = new Int32Array(BATCH * UP_WORDS)
   readonly #list = new Int32Array(BATCH * UP_WORDS)
   #nextLook = 0
+  #nextFrame = 0
   #nextCompare = 0
   #generation = -1
 
-  constructor(sw: Switch, workers: number, say: Say) {
+  /** `epoch`: when the switch's clock was 0, nanoseconds since 1970. */
+  constructor(sw: Switch, workers: number, say: Say, epoch = 0n) {
+    this.#epoch = epoch
     this.#sw = sw
     this.#a = sw.arena
     this.#say = say
@@ -134,11 +140,17 @@ export class LivePorts {
     this.#ports.splice(this.#ports.indexOf(held), 1)
   }
 
+  /** When a port has frames of its own for the switch again, ns of the switch's clock. */
+  get nextFrame(): number {
+    return this.#nextFrame
+  }
+
   /** Handles what has come up from the datapath threads, and looks after the ports. Returns how many packets. */
   collect(): number {
     let n = 0
     for (const seat of this.seats) n += this.#take(seat)
     const now = this.#sw.now
+    if (now >= this.#nextFrame) n += this.#bring(now)
     if (now >= this.#nextCompare) {
       this.#nextCompare = now + COMPARE
       this.#compare()
@@ -193,6 +205,21 @@ export class LivePorts {
 
   // ---- packets
 
+  /** Frames of ports that bring them by themselves, as far as they are due. Returns how many. */
+  #bring(now: number): number {
+    let n = 0
+    this.#nextFrame = Number.POSITIVE_INFINITY
+    for (const p of this.#ports) {
+      if (p.open?.bring === undefined || p.leaving !== 0) continue
+      const next = p.open.bring(now, BATCH, (frame) => {
+        this.#sw.input(p.spec.number, frame)
+        n++
+      })
+      this.#nextFrame = Math.min(this.#nextFrame, next)
+    }
+    return n
+  }
+
   /** Copies of what a worker handed up go their way in the switch; then the worker has its slots back. */
   #take(seat: Seat): number {
     const { datapath } = this.#sw
@@ -234,6 +261,8 @@ export class LivePorts {
       if (pkt !== 0) datapath.release(pkt)
       return
     }
+    m[(pkt + PKT_TIME) >> 2] = (this.#sw.now % 0x100000000) | 0
+    m[(pkt + PKT_TIME_HI) >> 2] = (this.#sw.now / 0x100000000) | 0
     m[m[(q + Q.QUEUE_LIST) >> 2] >> 2] = pkt
     m[(q + Q.QUEUE_LIST_COUNT) >> 2] = 1
     queueDrivers[m[(q + Q.QUEUE_DRIVER) >> 2]]!.flush(datapath, q)
@@ -252,7 +281,9 @@ export class LivePorts {
       this.#a.m[(r.q + Q.QUEUE_LIST_COUNT) >> 2] = 0
       return r
     }
-    p.open = p.driver.open(this.#a, p.spec, this.seats.length, room)
+    p.open = p.driver.open(this.#a, { ...p.spec, epoch: this.#epoch }, this.seats.length, room)
+    this.#nextFrame = 0
+    if (p.open.noArp) this.#noArp(p)
     p.running = true
     this.#state(p, PORT_UP)
     p.filter = NOTHING
@@ -299,7 +330,11 @@ export class LivePorts {
       this.#again(p)
       return
     }
-    if (p.leaving !== 0 || p.open.ifindex === 0) return
+    if (p.leaving !== 0) return
+    if (p.open.ifindex === 0) {
+      if (this.#isBroken(p.open)) this.#withdraw(p, 'what is behind it has ended')
+      return
+    }
     this.#count(p)
     const link = linkOf(device)
     if (link === undefined || link.ifindex !== p.open.ifindex) {
@@ -367,6 +402,12 @@ export class LivePorts {
       const flags = netdevFlags(this.#a, dev)
       linkSetFlags(this.#a, dev, is ? flags | IFF_RUNNING | IFF_LOWER_UP : flags & ~(IFF_RUNNING | IFF_LOWER_UP))
     })
+  }
+
+  /** Its next hops need no address. */
+  #noArp(p: Held): void {
+    const { dev } = p.spec
+    withRtnl(this.#a, () => linkSetFlags(this.#a, dev, netdevFlags(this.#a, dev) | IFF_NOARP))
   }
 
   /** What the kernel missed, while there is somebody to ask. */

@@ -63,7 +63,7 @@ export interface LiveWorld {
 }
 
 /** A0 and B0 are the access and the uplink veth ends in F; the ports are made of them as the driver needs it. */
-export async function makeLiveWorld(driver: string, options: object): Promise<LiveWorld> {
+export async function makeLiveWorld(driver: string, options: object, underlay = driver): Promise<LiveWorld> {
   const a = makeNamespace('a')
   const f = makeNamespace('f')
   const b = makeNamespace('b')
@@ -89,13 +89,22 @@ export async function makeLiveWorld(driver: string, options: object): Promise<Li
       f.ip(`link set br${i} up`)
     }
   }
+  const isRaw = underlay === 'raw_ip'
+  if (isRaw) {
+    // The kernel of F has the address too; nobody segments behind a raw socket.
+    f.ip('addr add 192.168.77.1/24 dev p1')
+    b.run('ethtool', '-K', 'vx4', 'tso', 'off', 'gso', 'off')
+    b.run('ethtool', '-K', 'b0', 'tso', 'off', 'gso', 'off', 'tx-udp_tnl-segmentation', 'off')
+  }
   const dir = mkdtempSync(join(tmpdir(), 'flowerbed-interop-'))
   writeFileSync(join(dir, 'setup.tc'), SETUP)
   const config = {
     socket: join(dir, 'rtnl.sock'),
     ports: [
       { name: 'p0', driver, role: 'access', ...options },
-      { name: 'p1', driver, role: 'uplink', neigh: 'own', mtu: 1600, ...options },
+      isRaw
+        ? { name: 'p1', driver: underlay, mtu: 1600 }
+        : { name: 'p1', driver, role: 'uplink', neigh: 'own', mtu: 1600, ...options },
     ],
     scripts: ['setup.tc'],
   }

@@ -49,5 +49,7 @@ export const livePort = (p: PortConfig, number: number, dev: number): LivePort =
     ownNeighbours: p.neigh === 'own',
     mtu: p.mtu,
     zeroCopy: p.zerocopy,
+    captures: p.captures,
+    epoch: 0n,
   },
 })

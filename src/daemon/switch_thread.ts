@@ -26,7 +26,7 @@ import { LanguageError } from '../tc/language_error.ts'
 import { splitScript } from '../tc/line.ts'
 import { NetlinkError } from '../wire/netlink_error.ts'
 import { FOR_PORTS, keepCapabilities, requireCapabilities } from './capabilities.ts'
-import { openClock } from './clock.ts'
+import { epochOf, openClock } from './clock.ts'
 import type { PortConfig } from './config.ts'
 import { ConfigError } from './config_error.ts'
 import { firstJournal, Journalled, restore, withIndexes } from './journalled.ts'
@@ -72,7 +72,7 @@ function open(data: SwitchThreadData): void {
   const { arena } = sw
   traceOpen(arena, TRACE_EVENTS)
   const watch = new LookupWatch(arena, say)
-  const ports = new LivePorts(sw, data.workers, say)
+  const ports = new LivePorts(sw, data.workers, say, epochOf(data.began))
   configured.forEach((p, i) => {
     requireCapabilities(p)
     if (isLive(p) || data.workers > 0) ports.add(livePort(p, i, sw.portDevice(i)))
@@ -117,7 +117,8 @@ function open(data: SwitchThreadData): void {
     if (message !== undefined || emissions > 0) continue
     sw.datapath.offline()
     reclaim(arena)
-    sleep(arena.m, q, seen, Math.max(0, Math.min(NAP, (sw.nextTimer - clock()) / 1e6)))
+    const next = Math.min(sw.nextTimer, ports.nextFrame)
+    sleep(arena.m, q, seen, Math.max(0, Math.min(NAP, (next - clock()) / 1e6)))
     sw.datapath.online()
   }
   ports.close()

@@ -81,6 +81,7 @@ interface Exports {
   adopt(pkt: number): number
   copyBytes(to: number, from: number, n: number): void
   completeChecksum(data: number, len: number, start: number, offset: number): number
+  completeGuessed(pkt: number): void
   putTag(pkt: number, tpid: number, tci: number): void
   packetReceive(q: number, list: number, max: number): number
   packetStep(q: number): void
@@ -96,6 +97,7 @@ export type PortRings = Pick<
   Exports,
   | 'copyBytes'
   | 'completeChecksum'
+  | 'completeGuessed'
   | 'putTag'
   | 'packetReceive'
   | 'packetStep'

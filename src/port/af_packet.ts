@@ -13,27 +13,19 @@ import { DROP_RX_TRUNCATED } from '../memory/layout/drop.ts'
 import { PKT_DEV } from '../memory/layout/packet.ts'
 import * as Q from '../memory/layout/queue.ts'
 import {
-  AF_INET,
-  AF_INET6,
   addressOf,
-  bind,
   close,
   getOption,
   MAP_FIXED,
   MAP_SHARED,
   mmap,
   PROT_READ_WRITE,
-  SO_ATTACH_FILTER,
-  SOCK_DGRAM,
-  SOCK_RAW,
-  SOL_SOCKET,
   setOption,
   setOptionInt,
-  socket,
 } from '../sys/libc.ts'
-import { SysError } from '../sys/sys_error.ts'
 import { ETH_P_8021Q } from '../wire/ethernet.ts'
 import type { DeviceFilter } from './endpoints.ts'
+import { attachProgram, closeGuards, guard } from './guard.ts'
 import { linkOf } from './link.ts'
 import {
   bindPacketSocket,
@@ -73,8 +65,6 @@ const FRAME_STATUS = 20
 const FRAME_MAC = 24
 const TP_STATUS_VLAN_VALID = 0x10
 const TP_STATUS_VLAN_TPID_VALID = 0x40
-const IPPROTO_IPV6 = 41
-const IPV6_V6ONLY = 26
 
 export const afPacketQueue: QueueDriver = {
   receive(dp, q, list, max) {
@@ -164,8 +154,8 @@ export const afPacket: PortDriver = {
         }),
         missed: () => receivers.reduce((n, fd) => n + missedBy(fd), 0),
         close() {
-          for (const fd of [...fds, ...guards.values()]) close(fd)
-          guards.clear()
+          for (const fd of fds) close(fd)
+          closeGuards(guards)
         },
       }
     } catch (e) {
@@ -210,54 +200,4 @@ function missedBy(fd: number): number {
   return new DataView(stats.buffer).getUint32(4, true)
 }
 
-/** Attaches a classic BPF program: struct sock_fprog points to it. */
-function attachProgram(fd: number, program: Uint8Array): void {
-  const d = new DataView(new ArrayBuffer(16))
-  d.setUint16(0, program.length / 8, true)
-  d.setBigUint64(8, BigInt(addressOf(program)), true)
-  setOption(fd, SOL_SOCKET, SO_ATTACH_FILTER, new Uint8Array(d.buffer), 'SO_ATTACH_FILTER')
-}
-
 const attachFilter = (fd: number, f: DeviceFilter): void => attachProgram(fd, socketFilter(f))
-
-/** `ret 0`: nothing gets in. */
-const NOTHING = Uint8Array.of(6, 0, 0, 0, 0, 0, 0, 0)
-
-/** Opens sockets on what is ours, and closes those on what is no longer: the kernel finds somebody there. */
-function guard(guards: Map<string, number>, f: DeviceFilter): void {
-  const wanted = new Map<string, () => number>()
-  for (const port of f.udp)
-    for (const family of [AF_INET, AF_INET6]) wanted.set(`udp ${port} ${family}`, () => guardUdp(family, port))
-  for (const p of f.protocols)
-    for (const family of [AF_INET, AF_INET6]) wanted.set(`ip ${p} ${family}`, () => socket(family, SOCK_RAW, p))
-  for (const [key, fd] of guards) {
-    if (wanted.delete(key)) continue
-    close(fd)
-    guards.delete(key)
-  }
-  for (const [key, open] of wanted) {
-    try {
-      const fd = open()
-      attachProgram(fd, NOTHING)
-      guards.set(key, fd)
-    } catch (e) {
-      // Somebody else listens there, or the kernel has no such family: it will not answer for us either way.
-      if (!(e instanceof SysError)) throw e
-    }
-  }
-}
-
-function guardUdp(family: number, port: number): number {
-  const fd = socket(family, SOCK_DGRAM, 0)
-  try {
-    if (family === AF_INET6) setOptionInt(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1, 'IPV6_V6ONLY')
-    const d = new DataView(new ArrayBuffer(family === AF_INET ? 16 : 28))
-    d.setUint16(0, family, true)
-    d.setUint16(2, port)
-    bind(fd, new Uint8Array(d.buffer), `UDP port ${port}`)
-    return fd
-  } catch (e) {
-    close(fd)
-    throw e
-  }
-}

@@ -3,7 +3,9 @@
 import { afPacket } from './af_packet.ts'
 import { afXdp } from './af_xdp.ts'
 import { dummy } from './dummy.ts'
+import { pcap } from './pcap.ts'
 import type { PortDriver } from './port.ts'
+import { rawIp } from './raw_ip.ts'
 import { tap } from './tap.ts'
 
 export const portDrivers: ReadonlyMap<string, PortDriver> = new Map([
@@ -11,4 +13,6 @@ export const portDrivers: ReadonlyMap<string, PortDriver> = new Map([
   ['af_packet', afPacket],
   ['af_xdp', afXdp],
   ['tap', tap],
+  ['raw_ip', rawIp],
+  ['pcap', pcap],
 ])

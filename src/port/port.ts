@@ -29,6 +29,7 @@ export interface PortDatapath {
 export interface PortRings {
   copyBytes(to: number, from: number, n: number): void
   completeChecksum(data: number, len: number, start: number, offset: number): number
+  completeGuessed(pkt: number): void
   putTag(pkt: number, tpid: number, tci: number): void
   packetReceive(q: number, list: number, max: number): number
   packetStep(q: number): void
@@ -67,6 +68,21 @@ export interface PortSpec {
   /** For a device that the driver makes. */
   readonly mtu: number
   readonly zeroCopy: boolean
+  /** Files of a port that is captures. */
+  readonly captures?: PortCaptures
+  /** When the switch's clock was 0, nanoseconds since 1970: what is written down counts from there. */
+  readonly epoch: bigint
+}
+
+/** What a pcap port reads and writes. */
+export interface PortCaptures {
+  /** Absolute paths. */
+  readonly in?: string
+  readonly out?: string
+  /** Frames a second; without it they come at their distance in the file. */
+  readonly rate?: number
+  /** From the beginning again when the file has ended. */
+  readonly loop: boolean
 }
 
 /** Queue memory for a worker: what it had before, when the port was there before. */
@@ -90,6 +106,13 @@ export interface OpenPort {
   readonly isDevice: boolean
   /** A sentence about how it was opened: mode, queues. */
   readonly how: string
+  /** What is behind it has no station's address: next hops need not be asked for. */
+  readonly noArp?: boolean
+  /**
+   * Hands the frames that are due at `now` (the switch's clock, ns) to `take`, some `max` of them, as bytes that are good
+   * until the next call. Returns when the next one is due, Infinity when none will be. On the switch thread.
+   */
+  bring?(now: number, max: number, take: (frame: Uint8Array) => void): number
   /** Which packets of an uplink are the switch's. */
   filter?(f: DeviceFilter): void
   /** Packets that the kernel could not give us since the last call: a ring was full. */

@@ -11,6 +11,7 @@
 // one of these calls, or loading this file, ends the whole process. A thread that calls them is therefore asked to stop
 // and stops by itself, and waits for no more than a few tens of milliseconds at a time.
 
+import { constants } from 'node:fs'
 import koffi from 'koffi'
 import { SysError } from './sys_error.ts'
 
@@ -44,6 +45,8 @@ const c = {
   ppoll: declare('ppoll', 'int', [P, 'ulong', P, P]),
   open: declare('open', 'int', ['str', 'int', 'int']),
   close: declare('close', 'int', ['int']),
+  pipe2: declare('pipe2', 'int', [P, 'int']),
+  fcntl: declare('fcntl', 'int', ['int', 'int', 'long']),
   ioctl: declare('ioctl', 'int', ['int', 'ulong', P]),
   fsync: declare('fsync', 'int', ['int']),
   eventfd: declare('eventfd', 'int', ['uint', 'int']),
@@ -128,6 +131,21 @@ export const getOptionInt = (fd: number, level: number, option: number, of?: str
 /** A new descriptor, closed on exec. @throws SysError that names the path */
 export const open = (path: string, flags: number, mode = 0): number =>
   checked(c.open(path, flags | O_CLOEXEC, mode), 'open', path)
+
+/**
+ * A pipe that does not block and keeps every write of up to PIPE_BUF bytes apart, for its reader to get one at a time
+ * (O_DIRECT of pipe(2)). At least `bytes` of room, if the system lets us. @throws SysError
+ */
+export const packetPipe = (bytes: number): { readonly reader: number; readonly writer: number } => {
+  const fds = new Int32Array(2)
+  checked(c.pipe2(fds, O_CLOEXEC | O_NONBLOCK | constants.O_DIRECT), 'pipe2')
+  c.fcntl(fds[1], F_SETPIPE_SZ, bytes) // else it has what it has
+  return { reader: fds[0], writer: fds[1] }
+}
+
+/** What a pipe takes in one piece. */
+export const PIPE_BUF = 4096
+const F_SETPIPE_SZ = 1031
 
 /** Gives a descriptor up. An error says nothing that could be done, so there is none. */
 export const close = (fd: number): void => {
@@ -311,7 +329,10 @@ export const MSG_DONTWAIT = 0x40
 export const MSG_NOSIGNAL = 0x4000
 
 export const O_RDONLY = 0
+export const O_WRONLY = 1
 export const O_RDWR = 2
+export const O_CREAT = 0o100
+export const O_TRUNC = 0o1000
 export const O_NONBLOCK = 0o4000
 export const O_CLOEXEC = 0o2000000
 

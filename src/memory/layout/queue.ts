@@ -58,6 +58,10 @@ export const RING_BLOCK = 76
 export const RING_LEFT = 80
 export const RING_NEXT = 84
 
+// ---- pcap
+/** When the switch's clock was 0, nanoseconds since 1970 (u64). */
+export const QUEUE_EPOCH = 64
+
 export const QUEUE_SIZE = 128
 
 export const QUEUE_LIST_MAX = 256
@@ -68,6 +72,8 @@ export const DRIVER_AF_XDP = 3
 export const DRIVER_TAP = 4
 /** The switch thread sends and receives for the port. */
 export const DRIVER_HOSTED = 5
+export const DRIVER_RAW_IP = 6
+export const DRIVER_PCAP = 7
 
 /** Frames may come with a checksum that only begins (CHECKSUM_PARTIAL), and nothing says which do. */
 export const QUEUE_F_PARTIAL = 1
