@@ -9,8 +9,8 @@ import type { Args } from '../tc/args.ts'
 import { LanguageError } from '../tc/language_error.ts'
 import type { Printer } from '../tc/printer.ts'
 import { FLOW_ACTION_CT } from '../wire/flow_action_id.ts'
-import { attrLen, type Builder } from '../wire/netlink.ts'
-import { EOPNOTSUPP, ERANGE, NetlinkError } from '../wire/netlink_error.ts'
+import { attrLen, type Builder, NLA_HDRLEN } from '../wire/netlink.ts'
+import { EOPNOTSUPP, ERANGE, NetlinkError, POLICY_TEXT } from '../wire/netlink_error.ts'
 import { AF_INET, AF_UNSPEC } from '../wire/rtm_route.ts'
 import {
   genAction,
@@ -285,7 +285,8 @@ export const ct: ActionKind = {
     const { m } = c.a
     checkAttrs(d, o, end, attrs, POLICY)
     for (const type of [TCA_CT_LABELS, TCA_CT_LABELS_MASK])
-      if (attrs[type] && attrLen(d, attrs[type]) > 16) throw new NetlinkError(ERANGE, '', attrs[type])
+      if (attrs[type] && attrLen(d, attrs[type]) > 16)
+        throw new NetlinkError(ERANGE, POLICY_TEXT, attrs[type] - NLA_HDRLEN)
     const control = genAction(d, attrs[TCA_CT_PARMS])
     checkControl(control)
     const action = attrs[TCA_CT_ACTION] ? d.getUint16(attrs[TCA_CT_ACTION], true) : 0

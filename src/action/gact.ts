@@ -28,6 +28,7 @@ import {
   FLOW_ACTION_TRAP,
 } from '../wire/flow_action_id.ts'
 import type { Builder } from '../wire/netlink.ts'
+import { NLA_HDRLEN } from '../wire/netlink.ts'
 import { EINVAL, NetlinkError } from '../wire/netlink_error.ts'
 import {
   genAction,
@@ -139,7 +140,7 @@ export const gact: ActionKind = {
     let type = PGACT_NONE
     if (prob) {
       type = d.getUint16(prob, true)
-      if (type >= MAX_RAND) throw new NetlinkError(EINVAL)
+      if (type >= MAX_RAND) throw new NetlinkError(EINVAL, 'gact: no such kind of random', prob - NLA_HDRLEN)
       if (isGoto(d.getInt32(prob + 4, true))) throw new NetlinkError(EINVAL, 'goto chain not allowed on fallback')
     }
     const control = genAction(d, attrs[TCA_GACT_PARMS])

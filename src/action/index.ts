@@ -1,7 +1,7 @@
 // Every kind of action.
 
-import { attrLen, lastAttr } from '../wire/netlink.ts'
-import { EINVAL, ERANGE, NetlinkError } from '../wire/netlink_error.ts'
+import { attrLen, lastAttr, NLA_HDRLEN } from '../wire/netlink.ts'
+import { EINVAL, ERANGE, NetlinkError, POLICY_TEXT } from '../wire/netlink_error.ts'
 import type { ActionKind } from './action.ts'
 import { connmark } from './connmark.ts'
 import { csum } from './csum.ts'
@@ -57,10 +57,10 @@ export const kindById = (id: number): ActionKind | undefined => BY_ID[id]
  * init of the kernel when there are no options (o 0) or no parameters: EINVAL; ERANGE when they are too short.
  */
 export function parmsOf(kind: ActionKind, d: DataView, o: number, end: number): number {
-  if (o === 0) throw new NetlinkError(EINVAL, kind.missing ?? '')
+  if (o === 0) throw new NetlinkError(EINVAL, kind.missing ?? `${kind.name}: options are missing`)
   const one = lastAttr(d, o, end, kind.parms)
   const parms = Math.max(one, kind.parmsOr === undefined ? 0 : lastAttr(d, o, end, kind.parmsOr))
-  if (parms === 0) throw new NetlinkError(EINVAL, kind.missingParms ?? '')
-  if (attrLen(d, parms) < kind.parmsLen) throw new NetlinkError(ERANGE, '', parms)
+  if (parms === 0) throw new NetlinkError(EINVAL, kind.missingParms ?? `${kind.name}: parameters are missing`)
+  if (attrLen(d, parms) < kind.parmsLen) throw new NetlinkError(ERANGE, POLICY_TEXT, parms - NLA_HDRLEN)
   return parms
 }

@@ -5,7 +5,7 @@ import { ACT_BINDCNT, ACT_CONTROL, ACT_INDEX, ACT_INSTALLED, ACT_REFCNT } from '
 import type { Printer } from '../tc/printer.ts'
 import { printTm } from '../tc/stats_text.ts'
 import { type Builder, NLA_HDRLEN, NLA_TYPE_MASK, parseAttrs } from '../wire/netlink.ts'
-import { EINVAL, ERANGE, NetlinkError } from '../wire/netlink_error.ts'
+import { EINVAL, ERANGE, NetlinkError, POLICY_TEXT } from '../wire/netlink_error.ts'
 import { genAction, genBindcnt, genIndex, genRefcnt, TC_GEN_LEN, TCF_T_LEN, tcGen } from '../wire/tca_action.ts'
 import type { ActionContext } from './action.ts'
 
@@ -53,7 +53,7 @@ export function checkAttrs(
   end: number,
   attrs: Int32Array,
   least: Readonly<Uint8Array>,
-  why = '',
+  why = POLICY_TEXT,
 ): void {
   for (let t = 0; t < attrs.length; t++) attrs[t] = 0
   while (end - o >= NLA_HDRLEN) {

@@ -9,7 +9,7 @@ import { alloc, freeRcu, TAG_PARAMS } from '../memory/pool.ts'
 import type { Printer } from '../tc/printer.ts'
 import { printTm } from '../tc/stats_text.ts'
 import { FLOW_ACTION_ADD, FLOW_ACTION_MANGLE } from '../wire/flow_action_id.ts'
-import { attrLen, type Builder, forEachAttr, NLA_F_NESTED } from '../wire/netlink.ts'
+import { attrLen, type Builder, forEachAttr, NLA_F_NESTED, NLA_HDRLEN } from '../wire/netlink.ts'
 import { EINVAL, NetlinkError } from '../wire/netlink_error.ts'
 import {
   genAction,
@@ -64,7 +64,7 @@ const extras: number[] = []
 function readExtras(d: DataView, nest: number, n: number, check: boolean): void {
   extras.length = 0
   const refuse = (): void => {
-    if (check) throw new NetlinkError(EINVAL)
+    if (check) throw new NetlinkError(EINVAL, 'pedit: the extended keys are not one for each key', nest - NLA_HDRLEN)
   }
   forEachAttr(d, nest, nest + attrLen(d, nest), (type, o, len) => {
     let htype = -1

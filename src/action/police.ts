@@ -19,8 +19,8 @@ import { alloc, freeRcu, TAG_POLICE } from '../memory/pool.ts'
 import type { Args } from '../tc/args.ts'
 import { printTm } from '../tc/stats_text.ts'
 import { FLOW_ACTION_POLICE } from '../wire/flow_action_id.ts'
-import { attrLen, type Builder, getU64 } from '../wire/netlink.ts'
-import { EINVAL, ENOMEM, NetlinkError } from '../wire/netlink_error.ts'
+import { attrLen, type Builder, getU64, NLA_HDRLEN } from '../wire/netlink.ts'
+import { EINVAL, ENOMEM, NetlinkError, POLICY_TEXT } from '../wire/netlink_error.ts'
 import {
   TCA_ID_POLICE,
   TCA_POLICE_AVRATE,
@@ -70,7 +70,8 @@ const POLICY = policy(TCA_POLICE_PKTBURST64, {
 // qdisc_get_rtab: the table itself is no longer used, but it must be there.
 function checkTable(d: DataView, spec: number, table: number): void {
   const cellLog = d.getUint8(spec + Tbf.SPEC_CELL_LOG)
-  if (!table || cellLog === 0 || cellLog >= 32 || attrLen(d, table) !== RTAB_LEN) throw new NetlinkError(ENOMEM)
+  if (!table || cellLog === 0 || cellLog >= 32 || attrLen(d, table) !== RTAB_LEN)
+    throw new NetlinkError(ENOMEM, 'Invalid rate table parameters for searching')
 }
 
 // psched_ratecfg_precompute: time = length * mult >> shift, mult as large as it may be.
@@ -245,7 +246,7 @@ export const police: ActionKind = {
     const { m } = c.a
     checkAttrs(d, o, end, attrs, POLICY)
     const tbf = attrs[TCA_POLICE_TBF]
-    if (attrLen(d, tbf) !== Tbf.LEN) throw new NetlinkError(EINVAL, '', tbf)
+    if (attrLen(d, tbf) !== Tbf.LEN) throw new NetlinkError(EINVAL, POLICY_TEXT, tbf - NLA_HDRLEN)
     const exceed = d.getInt32(tbf + Tbf.ACTION, true)
     checkControl(exceed)
     if (d.getUint32(tbf + Tbf.RATE + Tbf.SPEC_RATE, true)) {
@@ -254,7 +255,8 @@ export const police: ActionKind = {
         checkTable(d, tbf + Tbf.PEAKRATE, attrs[TCA_POLICE_PEAKRATE])
     }
     // An average rate needs an estimator, which comes with the filter or not at all.
-    if (attrs[TCA_POLICE_AVRATE]) throw new NetlinkError(EINVAL)
+    if (attrs[TCA_POLICE_AVRATE])
+      throw new NetlinkError(EINVAL, 'police: avrate needs an estimator', attrs[TCA_POLICE_AVRATE] - NLA_HDRLEN)
     const result = attrs[TCA_POLICE_RESULT] ? d.getInt32(attrs[TCA_POLICE_RESULT], true) : 0
     if (isGoto(result)) throw new NetlinkError(EINVAL, 'goto chain not allowed on fallback')
     checkControl(result)

@@ -77,7 +77,7 @@ export const simple: ActionKind = {
   init(c, act, d, o, end) {
     checkAttrs(d, o, end, attrs, POLICY)
     const parms = attrs[TCA_DEF_PARMS]
-    if (!attrs[TCA_DEF_DATA]) throw new NetlinkError(EINVAL)
+    if (!attrs[TCA_DEF_DATA]) throw new NetlinkError(EINVAL, 'simple: the text is missing')
     checkControl(genAction(d, parms))
     const text = encoder.encode(attrString(d, attrs[TCA_DEF_DATA]))
     for (let i = 0; i < TEXT_MAX; i++) c.a.u8[act + TEXT + i] = i < TEXT_MAX - 1 && i < text.length ? text[i] : 0

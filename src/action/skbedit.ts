@@ -10,6 +10,7 @@ import {
   FLOW_ACTION_PRIORITY,
   FLOW_ACTION_PTYPE,
 } from '../wire/flow_action_id.ts'
+import { NLA_HDRLEN } from '../wire/netlink.ts'
 import { EINVAL, NetlinkError } from '../wire/netlink_error.ts'
 import {
   genAction,
@@ -161,7 +162,9 @@ export const skbedit: ActionKind = {
     if (attrs[TCA_SKBEDIT_PTYPE]) flags |= SKBEDIT_F_PTYPE
     if (attrs[TCA_SKBEDIT_MARK]) flags |= SKBEDIT_F_MARK
     if (attrs[TCA_SKBEDIT_MASK]) flags |= SKBEDIT_F_MASK
-    if (u16(TCA_SKBEDIT_PTYPE) > 3 || flags === 0) throw new NetlinkError(EINVAL)
+    if (u16(TCA_SKBEDIT_PTYPE) > 3)
+      throw new NetlinkError(EINVAL, 'skbedit: no such packet type', attrs[TCA_SKBEDIT_PTYPE] - NLA_HDRLEN)
+    if (flags === 0) throw new NetlinkError(EINVAL, 'skbedit: nothing to edit')
     checkControl(genAction(d, parms))
     m[(act + FLAGS) >> 2] = flags
     m[(act + PRIORITY) >> 2] = u32(TCA_SKBEDIT_PRIORITY)

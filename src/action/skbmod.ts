@@ -141,7 +141,7 @@ export const skbmod: ActionKind = {
     let flags = (dmac && SKBMOD_F_DMAC) | (smac && SKBMOD_F_SMAC) | (etype && SKBMOD_F_ETYPE)
     if (asked & SKBMOD_F_SWAPMAC) flags = SKBMOD_F_SWAPMAC
     if (asked & SKBMOD_F_ECN) flags = SKBMOD_F_ECN
-    if (flags === 0) throw new NetlinkError(EINVAL)
+    if (flags === 0) throw new NetlinkError(EINVAL, 'skbmod: nothing to change')
     checkControl(genAction(d, parms))
     m[(act + FLAGS) >> 2] = flags
     m[(act + ETYPE) >> 2] = etype ? d.getUint16(etype, true) : 0

@@ -18,8 +18,8 @@ import {
 import { ENC_OPTS_ERSPAN, ENC_OPTS_GENEVE, ENC_OPTS_VXLAN } from '../memory/layout/flow_key.ts'
 import type { Args } from '../tc/args.ts'
 import type { Printer } from '../tc/printer.ts'
-import { attrLen, type Builder, forEachAttr, NLA_F_NESTED } from '../wire/netlink.ts'
-import { EINVAL, ERANGE, NetlinkError } from '../wire/netlink_error.ts'
+import { attrLen, type Builder, forEachAttr, NLA_F_NESTED, NLA_HDRLEN } from '../wire/netlink.ts'
+import { EINVAL, ERANGE, NetlinkError, POLICY_TEXT } from '../wire/netlink_error.ts'
 import {
   TCA_TUNNEL_KEY_ENC_OPT_ERSPAN_DIR,
   TCA_TUNNEL_KEY_ENC_OPT_ERSPAN_HWID,
@@ -203,7 +203,7 @@ function copyGeneve(d: DataView, o: number, end: number): void {
   const n = attrLen(d, data)
   if (n < 4) throw new NetlinkError(ERANGE, 'Tunnel key geneve option data is less than 4 bytes long', data)
   if (n % 4) throw new NetlinkError(ERANGE, 'Tunnel key geneve option data is not a multiple of 4 bytes long', data)
-  if (n > 128) throw new NetlinkError(ERANGE, '', data)
+  if (n > 128) throw new NetlinkError(ERANGE, POLICY_TEXT, data - NLA_HDRLEN)
   if (tunnelOpts.len + 4 + n > OPTS_MAX) throw new NetlinkError(EINVAL, 'Tunnel options exceeds max size', o)
   const { bytes, len } = tunnelOpts
   bytes[len] = d.getUint8(cls)

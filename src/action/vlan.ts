@@ -19,7 +19,7 @@ import {
   FLOW_ACTION_VLAN_PUSH,
   FLOW_ACTION_VLAN_PUSH_ETH,
 } from '../wire/flow_action_id.ts'
-import { attrLen } from '../wire/netlink.ts'
+import { attrLen, NLA_HDRLEN } from '../wire/netlink.ts'
 import { EINVAL, EPROTONOSUPPORT, ERANGE, NetlinkError } from '../wire/netlink_error.ts'
 import {
   genAction,
@@ -199,16 +199,18 @@ export const vlan: ActionKind = {
     const action = d.getInt32(parms + TC_GEN_LEN, true)
     let tpid = 0
     let vid = 0
-    if (!(action in NAMES)) throw new NetlinkError(EINVAL, '', parms)
+    if (!(action in NAMES)) throw new NetlinkError(EINVAL, 'vlan: no such action', parms - NLA_HDRLEN)
     if (isTag(action)) {
       const [id, proto] = [attrs[TCA_VLAN_PUSH_VLAN_ID], attrs[TCA_VLAN_PUSH_VLAN_PROTOCOL]]
-      if (!id) throw new NetlinkError(EINVAL)
+      if (!id) throw new NetlinkError(EINVAL, 'vlan: the VLAN id is missing')
       vid = d.getUint16(id, true)
-      if (vid >= 0xfff) throw new NetlinkError(ERANGE, '', id)
+      if (vid >= 0xfff) throw new NetlinkError(ERANGE, '', id - NLA_HDRLEN)
       tpid = proto ? d.getUint16(proto) : 0x8100
-      if (tpid !== 0x8100 && tpid !== 0x88a8) throw new NetlinkError(EPROTONOSUPPORT, '', proto)
+      if (tpid !== 0x8100 && tpid !== 0x88a8)
+        throw new NetlinkError(EPROTONOSUPPORT, 'vlan: a tag is 802.1Q or 802.1ad', proto - NLA_HDRLEN)
     } else if (action === TCA_VLAN_ACT_PUSH_ETH) {
-      if (!attrs[TCA_VLAN_PUSH_ETH_DST] || !attrs[TCA_VLAN_PUSH_ETH_SRC]) throw new NetlinkError(EINVAL)
+      if (!attrs[TCA_VLAN_PUSH_ETH_DST] || !attrs[TCA_VLAN_PUSH_ETH_SRC])
+        throw new NetlinkError(EINVAL, 'vlan: push_eth needs both addresses')
       for (let i = 0; i < 6; i++) {
         u8[act + MACS + i] = d.getUint8(attrs[TCA_VLAN_PUSH_ETH_DST] + i)
         u8[act + MACS + 6 + i] = d.getUint8(attrs[TCA_VLAN_PUSH_ETH_SRC] + i)

@@ -79,7 +79,7 @@ function makeTemplate(c: FlowContext, d: DataView): number {
   if (kind !== flower) {
     throw new NetlinkError(EOPNOTSUPP, 'Chain templates are not supported with specified classifier')
   }
-  if (tca[Tcm.TCA_OPTIONS] === 0) throw new NetlinkError(EINVAL)
+  if (tca[Tcm.TCA_OPTIONS] === 0) throw new NetlinkError(EINVAL, 'flower: options are missing')
   flower.parse(c, d, tca[Tcm.TCA_OPTIONS], optionsEnd(d), scratch, { prio: 0, handle: 0, old: 0 })
   const { m } = c.a
   const template = alloc(c.a, TEMPLATE_SIZE, TAG_TEMPLATE)

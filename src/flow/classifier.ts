@@ -109,7 +109,7 @@ export const flower: Classifier = {
   shows: always,
 
   parse(c, d, o, end, s) {
-    if (o === 0) throw new NetlinkError(EINVAL)
+    if (o === 0) throw new NetlinkError(EINVAL, 'flower: options are missing')
     const extra = extraOf(c)
     if (readExactKey(s)) besideKey(d, o, end, extra)
     else {
@@ -151,7 +151,7 @@ export const matchall: Classifier = {
   shows: always,
 
   parse(_, d, o, end, s) {
-    if (o === 0) throw new NetlinkError(EINVAL)
+    if (o === 0) throw new NetlinkError(EINVAL, 'matchall: options are missing')
     parseAttrs(d, o, end, attrs, Matchall.TCA_MATCHALL_MAX)
     const u32 = (type: number): number => (attrs[type] === 0 ? 0 : d.getUint32(attrs[type], true))
     clearScratch(s)

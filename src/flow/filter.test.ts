@@ -67,7 +67,7 @@ describe('refusals', () => {
     [`${F} pref 10 flower action mirred index 77`, 'Error: act_mirred: Unknown mirred option.'],
     [
       'tc filter replace dev p0 ingress protocol ip pref 1000 handle 1 flower dst_ip 9.9.9.0/24 action drop',
-      'RTNETLINK answers: Invalid argument', // another mask
+      'Error: flower: a filter is replaced by one with the same mask.',
     ],
   ])('%s', (line, text) => {
     w.tc(`${F} pref 1000 flower dst_ip 9.9.9.1 action drop`)

@@ -26,7 +26,7 @@ import { addPrio, findPrio, notFound, putPrio, unlinkEmptyPrio } from './prio.ts
 import { withRtnl } from './rtnl.ts'
 import { isTold, optionsEnd, parseRequest, parseTcm, type Request, replyTo, tca, tell } from './tcm_request.ts'
 import { u32Change, u32Get } from './u32.ts'
-import { destroyPrio, initPrio } from './u32_node.ts'
+import { destroyPrio, initPrio, lastId, takeBackIds } from './u32_node.ts'
 
 const scratch = matchScratch()
 const acts = new Int32Array(ACTIONS_MAX)
@@ -118,6 +118,7 @@ function changeU32(
   events: ChainEvents,
   reply?: (m: Uint8Array) => void,
 ): boolean {
+  const last = made ? lastId(c.a, prio) : 0
   try {
     if (made) initPrio(c.a, prio, isRestoring() ? r.handle : 0)
     if (made && isRestoring()) return true // the message of a snapshot was the root table's
@@ -135,7 +136,10 @@ function changeU32(
     if (changed === AGAIN && made) removeIfEmpty(c, prio, events)
     return changed !== AGAIN
   } catch (e) {
-    if (made) removeIfEmpty(c, prio, events)
+    if (made) {
+      takeBackIds(c.a, prio, last)
+      removeIfEmpty(c, prio, events)
+    }
     throw e
   }
 }

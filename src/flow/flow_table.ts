@@ -80,7 +80,8 @@ function tryJoin(
   const { m } = a
   if (isDeleted(m, prio)) return AGAIN
   let mask = findMaskLocked(m, prio, s)
-  if (old !== 0 && (mask === 0 || mask !== m[(old + FLOW_MASK) >> 2])) throw new NetlinkError(EINVAL)
+  if (old !== 0 && (mask === 0 || mask !== m[(old + FLOW_MASK) >> 2]))
+    throw new NetlinkError(EINVAL, 'flower: a filter is replaced by one with the same mask')
   if (mask === 0 && !withChain) return NO_MASK
   const made = mask === 0
   if (made) mask = addMaskLocked(a, prio, s)

@@ -8,8 +8,8 @@ import { FLOW_CLASSID, FLOW_NACTIONS, PRIO_FW_MASK, PRIO_KIND_FW, PRIO_NFLOWS } 
 import { KEY_INDEV, KEY_MARK, KEY_NEVER } from '../memory/layout/flow_key.ts'
 import { NETDEV_IFINDEX } from '../memory/layout/netdev.ts'
 import { netdevByName, netdevName, netdevSlot } from '../net/netdev.ts'
-import { attrLen, attrString, parseAttrs } from '../wire/netlink.ts'
-import { EINVAL, EOPNOTSUPP, NetlinkError } from '../wire/netlink_error.ts'
+import { attrLen, attrString, NLA_HDRLEN, parseAttrs } from '../wire/netlink.ts'
+import { EINVAL, EOPNOTSUPP, NetlinkError, POLICY_TEXT } from '../wire/netlink_error.ts'
 import * as Tca from '../wire/tca_fw.ts'
 import { type Classifier, unpack } from './classifier.ts'
 import { clearScratch, matchScratch, pack } from './match_scratch.ts'
@@ -28,21 +28,22 @@ export const fw: Classifier = {
   parse(c, d, o, end, s, at) {
     const { m } = c.a
     if (o === 0) {
-      if (at.handle !== 0) throw new NetlinkError(EINVAL)
+      if (at.handle !== 0) throw new NetlinkError(EINVAL, 'fw: options are missing')
       throw new NetlinkError(EOPNOTSUPP, 'flowerbed: fw without a handle (the mark as class) is not supported')
     }
     parseAttrs(d, o, end, attrs, Tca.TCA_FW_MAX)
     const u32 = (type: number, otherwise: number): number => {
       if (attrs[type] === 0) return otherwise
-      if (attrLen(d, attrs[type]) < 4) throw new NetlinkError(EINVAL)
+      if (attrLen(d, attrs[type]) < 4) throw new NetlinkError(EINVAL, POLICY_TEXT, attrs[type] - NLA_HDRLEN)
       return d.getInt32(attrs[type], true)
     }
-    if (at.handle === 0) throw new NetlinkError(EINVAL)
+    if (at.handle === 0) throw new NetlinkError(EINVAL, 'fw: a handle is needed: the mark')
     if (attrs[Tca.TCA_FW_POLICE] !== 0) throw new NetlinkError(EOPNOTSUPP, 'flowerbed: use action police')
     const mask = u32(Tca.TCA_FW_MASK, EVERY_BIT)
     const first = m[(at.prio + PRIO_NFLOWS) >> 2] === 0
     if (first) m[(at.prio + PRIO_FW_MASK) >> 2] = mask
-    else if (m[(at.prio + PRIO_FW_MASK) >> 2] !== mask) throw new NetlinkError(EINVAL)
+    else if (m[(at.prio + PRIO_FW_MASK) >> 2] !== mask)
+      throw new NetlinkError(EINVAL, 'fw: filters of one preference share a mask', attrs[Tca.TCA_FW_MASK] - NLA_HDRLEN)
     clearScratch(s)
     s.mask32[KEY_MARK >> 2] = mask
     s.key32[KEY_MARK >> 2] = at.handle & mask

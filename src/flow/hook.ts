@@ -70,7 +70,7 @@ export function findHook(a: Arena, ifindex: number, parent: number): Hook {
     throw new NetlinkError(ENOENT, "Specified class doesn't exist")
   }
   const block = blockOf(a, dev, parent)
-  if (block === 0) throw new NetlinkError(EINVAL)
+  if (block === 0) throw new NetlinkError(EINVAL, 'The qdisc has no filters at this hook')
   if (a.m[(block + BLOCK_INDEX) >> 2] !== 0) {
     throw new NetlinkError(
       EOPNOTSUPP,

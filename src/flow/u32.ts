@@ -11,8 +11,8 @@ import { netdevByName } from '../net/netdev.ts'
 import { RTNL } from '../sync/lock_order.ts'
 import { assertHeld } from '../sync/mutex.ts'
 import { publish } from '../sync/rcu.ts'
-import { attrLen, attrString, parseAttrs } from '../wire/netlink.ts'
-import { EBUSY, EINVAL, ENOSPC, EOPNOTSUPP, NetlinkError } from '../wire/netlink_error.ts'
+import { attrLen, attrString, NLA_HDRLEN, parseAttrs } from '../wire/netlink.ts'
+import { EBUSY, EINVAL, ENOSPC, EOPNOTSUPP, NetlinkError, POLICY_TEXT } from '../wire/netlink_error.ts'
 import * as Tca from '../wire/tca_u32.ts'
 import * as Tcm from '../wire/tcm.ts'
 import { initActions } from './action_message.ts'
@@ -47,7 +47,7 @@ export function u32Get(c: FlowContext, prio: number, handle: number): U32Object 
 function u32At(d: DataView, type: number): number {
   const o = attrs[type]
   if (o === 0) return 0
-  if (attrLen(d, o) < 4) throw new NetlinkError(EINVAL)
+  if (attrLen(d, o) < 4) throw new NetlinkError(EINVAL, POLICY_TEXT, o - NLA_HDRLEN)
   return d.getUint32(o, true)
 }
 
@@ -83,7 +83,7 @@ function addTable(c: FlowContext, r: Request, prio: number, flags: number): U32O
   if (divisor === 0 || (divisor & (divisor - 1)) !== 0) throw refusal('Divisor is not a power of 2')
   if (divisor > 0x100) throw refusal('Exceeded maximum 256 hash buckets')
   if (Tca.u32Key(r.handle) !== 0) throw refusal('Divisor can only be used on a hash table')
-  if (r.handle !== 0 && Node.findHnode(c.a, prio, r.handle) !== 0) throw new NetlinkError(ENOSPC)
+  if (r.handle !== 0 && Node.findHnode(c.a, prio, r.handle) !== 0) throw refusal('Handle is taken', ENOSPC)
   if ((flags & Tcm.TCA_CLS_FLAGS_SKIP_SW) !== 0) throw new NetlinkError(EOPNOTSUPP) // nothing is in hardware
   return { hnode: Node.makeHnode(c.a, prio, r.handle, divisor, flags), knode: 0 }
 }
@@ -119,13 +119,13 @@ function addNode(c: FlowContext, r: Request, prio: number, flags: number): U32Ob
       throw refusal('Handle specified hash table address mismatch')
     }
     handle = (htid | Tca.u32Node(handle)) >>> 0
-    if (Node.findKnode(m, hnode, handle) !== 0) throw new NetlinkError(ENOSPC)
+    if (Node.findKnode(m, hnode, handle) !== 0) throw refusal('Handle is taken', ENOSPC)
   } else handle = Node.newNode(m, hnode, htid)
   const sel = attrs[Tca.TCA_U32_SEL]
   if (sel === 0) throw refusal('Selector not specified')
   const len = attrLen(r.d, sel)
   if (len < Tca.SEL_KEYS || len < Tca.SEL_KEYS + r.d.getUint8(sel + Tca.SEL_NKEYS) * Tca.SELKEY_SIZE) {
-    throw new NetlinkError(EINVAL)
+    throw refusal('Selector is shorter than its keys')
   }
   const knode = Node.makeKnode(c.a, r.d, sel)
   m[(knode + U.KNODE_HANDLE) >> 2] = handle

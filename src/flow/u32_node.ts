@@ -56,12 +56,31 @@ export const commonOf = (a: Arena, prio: number): number => a.m[linkToCommon(a, 
 const FIRST_ROOT = 0x80000000
 const LAST_ID = 0x7ff
 
-/** A number for a table that nobody named: 801:, 802:, … */
+/** A number for a table that nobody named: 801:, 802:, …, and round again past those that are taken (idr_alloc_cyclic). */
 function newId(m: Int32Array, common: number): number {
-  const id = m[(common + U.COMMON_LAST_ID) >> 2] + 1
-  if (id > LAST_ID) throw new NetlinkError(ENOMEM)
-  m[(common + U.COMMON_LAST_ID) >> 2] = id
-  return ((0x800 | id) << 20) >>> 0
+  const last = (common + U.COMMON_LAST_ID) >> 2
+  for (let step = 0; step < LAST_ID; step++) {
+    const id = ((m[last] + step) % LAST_ID) + 1
+    const handle = ((0x800 | id) << 20) >>> 0
+    let hnode = m[(common + U.COMMON_TABLES) >> 2]
+    while (hnode !== 0 && m[(hnode + U.HNODE_HANDLE) >> 2] >>> 0 !== handle) hnode = m[(hnode + U.HNODE_NEXT) >> 2]
+    if (hnode !== 0) continue
+    m[last] = id
+    return handle
+  }
+  throw new NetlinkError(ENOMEM, 'cls_u32: no number is left for a hash table')
+}
+
+/** The number given out last beside this prio, 0 for none. */
+export function lastId(a: Arena, prio: number): number {
+  const common = commonOf(a, prio)
+  return common === 0 ? 0 : a.m[(common + U.COMMON_LAST_ID) >> 2]
+}
+
+/** What was given out since `last` is given out again: for a prio that is about to go as if it had never been. */
+export function takeBackIds(a: Arena, prio: number, last: number): void {
+  const common = commonOf(a, prio)
+  if (common !== 0) a.m[(common + U.COMMON_LAST_ID) >> 2] = last
 }
 
 /** A table, listed. `handle` 0: a number is given. Throws MemoryError. */

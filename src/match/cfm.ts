@@ -5,7 +5,7 @@
 import { KEY_CFM_MDL, KEY_CFM_OPCODE } from '../memory/layout/flow_key.ts'
 import type { Args } from '../tc/args.ts'
 import { attrLen, attrRawType, forEachAttr, NLA_F_NESTED, parseAttrs } from '../wire/netlink.ts'
-import { EINVAL, ERANGE, NetlinkError } from '../wire/netlink_error.ts'
+import { EINVAL, ERANGE, NetlinkError, POLICY_TEXT } from '../wire/netlink_error.ts'
 import { TCA_FLOWER_KEY_CFM, TCA_FLOWER_KEY_CFM_MD_LEVEL, TCA_FLOWER_KEY_CFM_OPCODE } from '../wire/tca_flower.ts'
 import { keyProto, type MatchGroup } from './match.ts'
 
@@ -45,7 +45,7 @@ export const cfm: MatchGroup = {
     forEachAttr(d, nest, nest + attrLen(d, nest), (type, o, len) => {
       if (type > TCA_FLOWER_KEY_CFM_OPCODE) throw new NetlinkError(EINVAL, 'Unknown attribute type', o)
       if (len < 1 || (type === TCA_FLOWER_KEY_CFM_MD_LEVEL && d.getUint8(o) > LEVEL_MAX))
-        throw new NetlinkError(ERANGE, len < 1 ? '' : 'integer out of range', o)
+        throw new NetlinkError(ERANGE, len < 1 ? POLICY_TEXT : 'integer out of range', o)
     })
     parseAttrs(d, nest, nest + attrLen(d, nest), cfmAttrs, TCA_FLOWER_KEY_CFM_OPCODE)
     const [level, opcode] = [cfmAttrs[TCA_FLOWER_KEY_CFM_MD_LEVEL], cfmAttrs[TCA_FLOWER_KEY_CFM_OPCODE]]

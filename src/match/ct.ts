@@ -4,8 +4,8 @@
 
 import { KEY_CT_LABELS, KEY_CT_MARK, KEY_CT_STATE, KEY_CT_ZONE } from '../memory/layout/flow_key.ts'
 import type { Args } from '../tc/args.ts'
-import { attrLen, type Builder } from '../wire/netlink.ts'
-import { EINVAL, ERANGE, NetlinkError } from '../wire/netlink_error.ts'
+import { attrLen, type Builder, NLA_HDRLEN } from '../wire/netlink.ts'
+import { EINVAL, ERANGE, NetlinkError, POLICY_TEXT } from '../wire/netlink_error.ts'
 import {
   TCA_FLOWER_KEY_CT_FLAGS_ESTABLISHED,
   TCA_FLOWER_KEY_CT_FLAGS_INVALID,
@@ -72,7 +72,8 @@ function checkState(attrs: Int32Array, d: DataView): void {
   const value = d.getUint16(attrs[TCA_FLOWER_KEY_CT_STATE], true)
   const at = attrs[TCA_FLOWER_KEY_CT_STATE_MASK]
   const mask = at ? d.getUint16(at, true) : 0xffff
-  if (value & ~ALL_STATES || (at && mask & ~ALL_STATES)) throw new NetlinkError(EINVAL)
+  if (value & ~ALL_STATES || (at && mask & ~ALL_STATES))
+    throw new NetlinkError(EINVAL, POLICY_TEXT, attrs[TCA_FLOWER_KEY_CT_STATE] - NLA_HDRLEN)
   const state = value & mask
   const has = (flag: number): boolean => (state & flag) !== 0
   const refuse = (why: string): void => {
@@ -114,7 +115,7 @@ export const ct: MatchGroup = {
     setKeyVal(attrs, d, key, mask, KEY_CT_MARK, 4, TCA_FLOWER_KEY_CT_MARK, TCA_FLOWER_KEY_CT_MARK_MASK)
     const [labels, labelsMask] = [attrs[TCA_FLOWER_KEY_CT_LABELS], attrs[TCA_FLOWER_KEY_CT_LABELS_MASK]]
     if ((labels && attrLen(d, labels) > 16) || (labelsMask && attrLen(d, labelsMask) > 16))
-      throw new NetlinkError(ERANGE)
+      throw new NetlinkError(ERANGE, POLICY_TEXT, (labels || labelsMask) - NLA_HDRLEN)
     setKeyVal(attrs, d, key, mask, KEY_CT_LABELS, 16, TCA_FLOWER_KEY_CT_LABELS, TCA_FLOWER_KEY_CT_LABELS_MASK)
   },
 

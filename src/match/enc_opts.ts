@@ -15,8 +15,8 @@ import {
   KEY_ENC_OPTS_LEN,
 } from '../memory/layout/flow_key.ts'
 import type { Printer } from '../tc/printer.ts'
-import { attrLen, type Builder, forEachAttr, parseAttrs } from '../wire/netlink.ts'
-import { EINVAL, ERANGE, NetlinkError } from '../wire/netlink_error.ts'
+import { attrLen, type Builder, forEachAttr, NLA_HDRLEN, parseAttrs } from '../wire/netlink.ts'
+import { EINVAL, ERANGE, NetlinkError, POLICY_TEXT } from '../wire/netlink_error.ts'
 import {
   TCA_FLOWER_KEY_ENC_OPT_ERSPAN_DIR,
   TCA_FLOWER_KEY_ENC_OPT_ERSPAN_HWID,
@@ -49,14 +49,14 @@ const tb = new Int32Array(8)
 
 function read(d: DataView, o: number, end: number, lengths: readonly number[]): void {
   forEachAttr(d, o, end, (type, p, len) => {
-    if (type < lengths.length && len < lengths[type]) throw new NetlinkError(ERANGE, '', p)
+    if (type < lengths.length && len < lengths[type]) throw new NetlinkError(ERANGE, POLICY_TEXT, p - NLA_HDRLEN)
   })
   parseAttrs(d, o, end, tb, lengths.length - 1)
 }
 
 function setGeneve(d: DataView, o: number, end: number, to: Uint8Array, at: number, keyLen: number): number {
   let n = keyLen > 4 ? keyLen - 4 : 0
-  if (at - KEY_ENC_OPTS > OPTS_MAX - 4) throw new NetlinkError(ERANGE)
+  if (at - KEY_ENC_OPTS > OPTS_MAX - 4) throw new NetlinkError(ERANGE, 'Tunnel options are too long')
   to.fill(0xff, at, at + keyLen)
   to[at + 3] = n >> 2
   if (o === 0) return 4 + n
@@ -70,7 +70,7 @@ function setGeneve(d: DataView, o: number, end: number, to: Uint8Array, at: numb
     n = attrLen(d, data)
     if (n < 4) throw new NetlinkError(ERANGE, 'Tunnel key geneve option data is less than 4 bytes long')
     if (n % 4) throw new NetlinkError(ERANGE, 'Tunnel key geneve option data is not a multiple of 4 bytes long')
-    if (n > 128) throw new NetlinkError(ERANGE, '', data)
+    if (n > 128) throw new NetlinkError(ERANGE, POLICY_TEXT, data - NLA_HDRLEN)
     if (at - KEY_ENC_OPTS + 4 + n > OPTS_MAX) throw new NetlinkError(ERANGE, 'Tunnel options exceeds max size')
     to[at + 3] = n >> 2
     for (let i = 0; i < n; i++) to[at + 4 + i] = d.getUint8(data + i)

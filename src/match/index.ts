@@ -189,6 +189,7 @@ function findAttributes(d: DataView, o: number, end: number): number {
     const type = d.getUint16(o + 2, true) & NLA_TYPE_MASK
     if (type > Tca.TCA_FLOWER_MAX || MIN_LENGTH[type] === NO_ATTRIBUTE)
       throw new NetlinkError(EINVAL, `flowerbed: unknown flower attribute ${type}`, o)
+    // fl_change parses without extended acks: `dst_ip any` is refused without a word.
     if (len - NLA_HDRLEN < MIN_LENGTH[type]) throw new NetlinkError(ERANGE, '', o)
     attrs[type] = o + NLA_HDRLEN
     groups |= GROUPS_OF[type]

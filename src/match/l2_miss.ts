@@ -1,7 +1,8 @@
 // l2_miss: did a bridge not know the destination address of the frame? Of kernels and a tc later than 6.1.
 
 import { KEY_L2_MISS } from '../memory/layout/flow_key.ts'
-import { EINVAL, NetlinkError } from '../wire/netlink_error.ts'
+import { NLA_HDRLEN } from '../wire/netlink.ts'
+import { EINVAL, NetlinkError, POLICY_TEXT } from '../wire/netlink_error.ts'
 import { TCA_FLOWER_L2_MISS } from '../wire/tca_flower.ts'
 import { illegal } from './masked_text.ts'
 import { type MatchGroup, putKeyVal, setKeyVal } from './match.ts'
@@ -21,7 +22,7 @@ export const l2Miss: MatchGroup = {
 
   toKey(attrs, d, key, mask) {
     const miss = attrs[TCA_FLOWER_L2_MISS]
-    if (miss && d.getUint8(miss) > 1) throw new NetlinkError(EINVAL, '', miss)
+    if (miss && d.getUint8(miss) > 1) throw new NetlinkError(EINVAL, POLICY_TEXT, miss - NLA_HDRLEN)
     setKeyVal(attrs, d, key, mask, KEY_L2_MISS, 1, TCA_FLOWER_L2_MISS, 0)
   },
 

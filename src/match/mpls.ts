@@ -5,8 +5,16 @@
 
 import { KEY_MPLS_LSE, KEY_MPLS_USED } from '../memory/layout/flow_key.ts'
 import type { Args } from '../tc/args.ts'
-import { attrLen, attrRawType, type Builder, forEachAttr, NLA_F_NESTED, parseAttrs } from '../wire/netlink.ts'
-import { EBADMSG, EINVAL, ERANGE, NetlinkError } from '../wire/netlink_error.ts'
+import {
+  attrLen,
+  attrRawType,
+  type Builder,
+  forEachAttr,
+  NLA_F_NESTED,
+  NLA_HDRLEN,
+  parseAttrs,
+} from '../wire/netlink.ts'
+import { EBADMSG, EINVAL, ERANGE, NetlinkError, POLICY_TEXT } from '../wire/netlink_error.ts'
 import {
   TCA_FLOWER_KEY_MPLS_BOS,
   TCA_FLOWER_KEY_MPLS_LABEL,
@@ -143,7 +151,8 @@ function setStack(d: DataView, opts: number, key: Uint8Array, mask: Uint8Array):
     if (type !== TCA_FLOWER_KEY_MPLS_OPTS_LSE) throw new NetlinkError(EINVAL, 'Invalid MPLS option type', o)
     forEachAttr(d, o, o + len, (t, p, n) => {
       if (t > TCA_FLOWER_KEY_MPLS_OPT_LSE_LABEL) throw new NetlinkError(EINVAL, 'Unknown attribute type', p)
-      if (n < (t === TCA_FLOWER_KEY_MPLS_OPT_LSE_LABEL ? 4 : 1)) throw new NetlinkError(ERANGE, '', p)
+      if (n < (t === TCA_FLOWER_KEY_MPLS_OPT_LSE_LABEL ? 4 : 1))
+        throw new NetlinkError(ERANGE, POLICY_TEXT, p - NLA_HDRLEN)
     })
     parseAttrs(d, o, o + len, lseAttrs, TCA_FLOWER_KEY_MPLS_OPT_LSE_LABEL)
     const depth = lseAttrs[TCA_FLOWER_KEY_MPLS_OPT_LSE_DEPTH]

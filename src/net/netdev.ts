@@ -207,6 +207,15 @@ export function netdevRegister(a: Arena, n: NewNetdev): number {
   return dev
 }
 
+/** The ifindex that was given out last, for whoever takes the newest device back. */
+export const lastIfindex = (a: Arena): number => load(a.m, hintWord(a))
+
+/** A device that nobody has seen goes: as netdevUnregister, and the next one gets its ifindex. `last` is from before. */
+export function netdevTakeBack(a: Arena, dev: number, last: number): void {
+  netdevUnregister(a, dev)
+  store(a.m, hintWord(a), last)
+}
+
 function freeIfindex(a: Arena): number {
   const from = load(a.m, hintWord(a))
   for (let step = 1; step < NETDEV_MAX; step++) {

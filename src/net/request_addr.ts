@@ -8,12 +8,22 @@ import {
   attrString,
   type Builder,
   forEachAttr,
+  NLA_HDRLEN,
   NLM_F_DUMP,
   NLM_F_EXCL,
   NLM_F_REPLACE,
   parseAttrs,
 } from '../wire/netlink.ts'
-import { EADDRNOTAVAIL, EAFNOSUPPORT, EEXIST, EINVAL, ENODEV, EOPNOTSUPP, NetlinkError } from '../wire/netlink_error.ts'
+import {
+  EADDRNOTAVAIL,
+  EAFNOSUPPORT,
+  EEXIST,
+  EINVAL,
+  ENODEV,
+  EOPNOTSUPP,
+  NetlinkError,
+  POLICY_TEXT,
+} from '../wire/netlink_error.ts'
 import * as I from '../wire/rtm_addr.ts'
 import { AF_INET, AF_INET6, AF_UNSPEC } from '../wire/rtm_route.ts'
 import { addrFind, type NewAddr, nextAddr, readAddr } from './addr.ts'
@@ -36,7 +46,7 @@ const KNOWN = new Set([
 const FOREVER = 0xffffffff
 
 function parse(r: Request): void {
-  if (r.end < I.IFADDRMSG_ATTRS) throw new NetlinkError(EINVAL)
+  if (r.end < I.IFADDRMSG_ATTRS) throw new NetlinkError(EINVAL, 'message too short')
   forEachAttr(r.d, I.IFADDRMSG_ATTRS, r.end, (type, payload) => {
     if (!KNOWN.has(type)) throw new NetlinkError(EOPNOTSUPP, `address attribute ${type} is not supported`, payload - 4)
   })
@@ -62,19 +72,21 @@ function wanted(r: Request): NewAddr {
   const length = I.ifaPrefixlen(d)
   const local = address(r, I.IFA_LOCAL)
   const given = address(r, I.IFA_ADDRESS)
-  if (length > familyBits(family)) throw new NetlinkError(EINVAL)
+  if (length > familyBits(family)) throw new NetlinkError(EINVAL, 'Invalid prefix length')
   const own = family === AF_INET ? local : (local ?? given)
-  if (own === null) throw new NetlinkError(EINVAL)
+  if (own === null) throw new NetlinkError(EINVAL, 'Local address is not supplied')
   const ifindex = I.ifaIndex(d)
   if (netdevByIndex(a, ifindex) === 0) throw new NetlinkError(ENODEV)
   refuseKernels(a, netdevByIndex(a, ifindex))
   let valid = FOREVER
   let preferred = FOREVER
   if (tb[I.IFA_CACHEINFO]) {
-    if (attrLen(d, tb[I.IFA_CACHEINFO]) < 16) throw new NetlinkError(EINVAL)
+    if (attrLen(d, tb[I.IFA_CACHEINFO]) < 16)
+      throw new NetlinkError(EINVAL, POLICY_TEXT, tb[I.IFA_CACHEINFO] - NLA_HDRLEN)
     preferred = d.getUint32(tb[I.IFA_CACHEINFO], true)
     valid = d.getUint32(tb[I.IFA_CACHEINFO] + 4, true)
-    if (valid === 0 || preferred > valid) throw new NetlinkError(EINVAL)
+    if (valid === 0) throw new NetlinkError(EINVAL, 'address lifetime invalid')
+    if (preferred > valid) throw new NetlinkError(EINVAL, 'preferred lifetime is greater than valid lifetime')
     if (valid !== FOREVER || (preferred !== FOREVER && preferred !== 0))
       throw new NetlinkError(EOPNOTSUPP, 'addresses that expire are not supported', tb[I.IFA_CACHEINFO] - 4)
   }
@@ -122,7 +134,7 @@ function add4(r: Request, n: NewAddr): void {
       replace(a, p, { ...n, flags: n.flags | (x.flags & I.IFA_F_SECONDARY) })
       return
     }
-    if (x.scope !== n.scope) throw new NetlinkError(EINVAL)
+    if (x.scope !== n.scope) throw new NetlinkError(EINVAL, 'Invalid scope value')
     n.flags |= I.IFA_F_SECONDARY
   }
   addAddress(a, n)
@@ -164,7 +176,8 @@ export function delAddr(r: Request): void {
   const ifindex = I.ifaIndex(d)
   const local = address(r, I.IFA_LOCAL)
   const given = address(r, I.IFA_ADDRESS)
-  if (family === AF_INET6 && local === null && given === null) throw new NetlinkError(EINVAL)
+  if (family === AF_INET6 && local === null && given === null)
+    throw new NetlinkError(EINVAL, 'Local address is not supplied')
   if (netdevByIndex(a, ifindex) === 0) throw new NetlinkError(ENODEV)
   refuseKernels(a, netdevByIndex(a, ifindex))
   const length = I.ifaPrefixlen(d)
@@ -186,7 +199,8 @@ export function delAddr(r: Request): void {
 
 /** RTM_GETADDR, a dump: of one family, of one device (ifa_index), or all. */
 export function getAddr(r: Request): void {
-  if ((r.flags & NLM_F_DUMP) !== NLM_F_DUMP) throw new NetlinkError(EOPNOTSUPP)
+  if ((r.flags & NLM_F_DUMP) !== NLM_F_DUMP)
+    throw new NetlinkError(EOPNOTSUPP, 'flowerbed: addresses are asked for as a dump')
   const family = r.d.getUint8(16)
   const index = r.end >= I.IFADDRMSG_ATTRS ? I.ifaIndex(r.d) : 0
   for (

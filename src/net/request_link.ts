@@ -29,6 +29,7 @@ import {
   attrString,
   type Builder,
   forEachAttr,
+  NLA_HDRLEN,
   NLM_F_CREATE,
   NLM_F_DUMP,
   NLM_F_EXCL,
@@ -41,6 +42,7 @@ import { AF_INET6, AF_UNSPEC } from '../wire/rtm_route.ts'
 import { linkDelete, linkDown, linkSetFlags, linkSetMac, linkSetMtu, linkUp } from './link.ts'
 import {
   isEthernet,
+  lastIfindex,
   netdevByIndex,
   netdevByName,
   netdevFlags,
@@ -53,7 +55,7 @@ import {
   netdevRegister,
   netdevRename,
   netdevSetMac,
-  netdevUnregister,
+  netdevTakeBack,
   nextNetdev,
   refuseKernels,
   validName,
@@ -106,7 +108,7 @@ function parse(r: Request): void {
 
 function target(r: Request): number {
   const index = L.ifiIndex(r.d)
-  if (index < 0) throw new NetlinkError(EINVAL)
+  if (index < 0) throw new NetlinkError(EINVAL, "ifindex can't be negative")
   if (index > 0) return netdevByIndex(r.a, index)
   return tb[L.IFLA_IFNAME] ? netdevByName(r.a, attrString(r.d, tb[L.IFLA_IFNAME])) : 0
 }
@@ -119,15 +121,18 @@ export function newLink(r: Request): void {
   const kindName = info[L.IFLA_INFO_KIND] ? attrString(d, info[L.IFLA_INFO_KIND]) : ''
   if (dev !== 0) {
     if (r.type === L.RTM_NEWLINK && r.flags & NLM_F_EXCL) throw new NetlinkError(EEXIST)
-    if (r.type === L.RTM_NEWLINK && r.flags & NLM_F_REPLACE) throw new NetlinkError(EOPNOTSUPP)
+    if (r.type === L.RTM_NEWLINK && r.flags & NLM_F_REPLACE)
+      throw new NetlinkError(EOPNOTSUPP, 'a device is changed or deleted, not replaced')
+    const todo = checkChange(r, dev)
     if (tb[L.IFLA_LINKINFO]) {
       const kind = r.c.kinds.of(a, dev)
-      if (kind === undefined || kind.name !== kindName) throw new NetlinkError(EOPNOTSUPP)
+      if (kind === undefined || kind.name !== kindName)
+        throw new NetlinkError(EOPNOTSUPP, `the device is not of type ${kindName}`, tb[L.IFLA_LINKINFO] - NLA_HDRLEN)
       const data = info[L.IFLA_INFO_DATA]
       if (data) kind.changelink(a, dev, d, data, data + attrLen(d, data))
       netdevNotify(a, L.RTM_NEWLINK, dev)
     }
-    change(r, dev)
+    change(r, dev, todo)
     return
   }
   if (r.type === L.RTM_SETLINK || !(r.flags & NLM_F_CREATE)) throw new NetlinkError(ENODEV)
@@ -141,6 +146,7 @@ function make(r: Request, kindName: string): void {
   const name = tb[L.IFLA_IFNAME] ? attrString(d, tb[L.IFLA_IFNAME]) : ''
   const mtu = tb[L.IFLA_MTU] ? d.getUint32(tb[L.IFLA_MTU], true) : 0
   const mac = tb[L.IFLA_ADDRESS] ? etherAddress(r) : null
+  const last = lastIfindex(a)
   const dev = netdevRegister(a, {
     name: name ? templateName(a, name) : templateName(a, `${kindName}%d`),
     kind: kind?.kind ?? NETDEV_KIND_DUMMY,
@@ -152,17 +158,18 @@ function make(r: Request, kindName: string): void {
     kind?.newlink(a, dev, d, data, data ? data + attrLen(d, data) : 0, mtu)
     if (isEthernet(a, dev)) netdevSetMac(a, dev, mac ?? ownMac(dev, netdevIfindex(a, dev)))
   } catch (e) {
-    netdevUnregister(a, dev)
+    netdevTakeBack(a, dev, last)
+    throw e
+  }
+  try {
+    if (goesUp(r, dev)) kind?.open?.(a, dev)
+  } catch (e) {
+    kind?.dellink(a, dev)
+    netdevTakeBack(a, dev, last)
     throw e
   }
   netdevNotify(a, L.RTM_NEWLINK, dev)
-  try {
-    setFlags(r, dev)
-  } catch (e) {
-    kind?.dellink(a, dev)
-    linkDelete(a, dev)
-    throw e
-  }
+  setFlags(r, dev)
 }
 
 /** `vxlan%d`: the lowest free number (dev_alloc_name). */
@@ -186,26 +193,47 @@ function etherAddress(r: Request): Uint8Array {
   return mac.slice()
 }
 
-/** do_setlink: address, MTU, name, flags, in the kernel's order. */
-function change(r: Request, dev: number): void {
+/** What a request changes in a device; undefined, 0 and '' where it says nothing. */
+interface Change {
+  readonly mac: Uint8Array | undefined
+  readonly mtu: number
+  readonly name: string
+}
+
+/** Everything that do_setlink may refuse, before anything is changed: here a refused request has changed nothing. */
+function checkChange(r: Request, dev: number): Change {
   const { a, d } = r
   refuseKernels(a, dev)
+  let mac: Uint8Array | undefined
   if (tb[L.IFLA_ADDRESS]) {
     if (!isEthernet(a, dev) || a.m[(dev + NETDEV_KIND) >> 2] === NETDEV_KIND_LOOPBACK)
-      throw new NetlinkError(EOPNOTSUPP)
-    linkSetMac(a, dev, etherAddress(r))
+      throw new NetlinkError(EOPNOTSUPP, 'the address of this device cannot be set', tb[L.IFLA_ADDRESS] - NLA_HDRLEN)
+    mac = etherAddress(r)
   }
+  const mtu = tb[L.IFLA_MTU] ? d.getUint32(tb[L.IFLA_MTU], true) : netdevMtu(a, dev)
   if (tb[L.IFLA_MTU]) {
-    const mtu = d.getUint32(tb[L.IFLA_MTU], true)
     const [min, max] = mtuRange(a, dev)
     if (mtu < min) throw new NetlinkError(EINVAL, 'mtu less than device minimum')
     if (max > 0 && mtu > max) throw new NetlinkError(EINVAL, 'mtu greater than device maximum')
-    if (mtu !== netdevMtu(a, dev)) linkSetMtu(a, dev, mtu, r.now)
   }
-  const name = tb[L.IFLA_IFNAME] && L.ifiIndex(d) > 0 ? attrString(d, tb[L.IFLA_IFNAME]) : ''
-  if (name && name !== netdevName(a, dev)) {
+  const named = tb[L.IFLA_IFNAME] && L.ifiIndex(d) > 0 ? attrString(d, tb[L.IFLA_IFNAME]) : ''
+  const name = named && named !== netdevName(a, dev) ? templateName(a, named) : ''
+  if (name) {
     if (netdevIsUp(a, dev)) throw new NetlinkError(EBUSY)
-    netdevRename(a, dev, templateName(a, name))
+    if (!validName(name)) throw new NetlinkError(EINVAL, 'not a valid ifname')
+    if (netdevByName(a, name) !== 0) throw new NetlinkError(EEXIST)
+  }
+  return { mac, mtu, name }
+}
+
+/** do_setlink: address, MTU, name, flags, in the kernel's order. */
+function change(r: Request, dev: number, { mac, mtu, name }: Change): void {
+  const { a } = r
+  if (goesUp(r, dev)) r.c.kinds.of(a, dev)?.open?.(a, dev)
+  if (mac) linkSetMac(a, dev, mac)
+  if (mtu !== netdevMtu(a, dev)) linkSetMtu(a, dev, mtu, r.now)
+  if (name) {
+    netdevRename(a, dev, name)
     netdevNotify(a, L.RTM_NEWLINK, dev)
   }
   setFlags(r, dev)
@@ -213,21 +241,24 @@ function change(r: Request, dev: number): void {
 
 const SETTABLE = L.IFF_NOARP | L.IFF_PROMISC | L.IFF_ALLMULTI | L.IFF_MULTICAST | L.IFF_DEBUG | L.IFF_DYNAMIC
 
-/** rtnl_configure_link, dev_change_flags. `ifi_change` 0 means all flags, as old programs send it. */
+/** `ifi_change`; 0 means all flags, as old programs send it, if there are any. */
+const changeMask = (d: DataView): number => L.ifiChange(d) || (L.ifiFlags(d) ? 0xffffffff : 0)
+
+/** Will the device be up, and is not yet? Then its kind is asked first, which may refuse. */
+const goesUp = (r: Request, dev: number): boolean =>
+  (changeMask(r.d) & L.ifiFlags(r.d) & L.IFF_UP) !== 0 && !netdevIsUp(r.a, dev)
+
+/** rtnl_configure_link, dev_change_flags. */
 function setFlags(r: Request, dev: number): void {
   const { a } = r
+  const mask = changeMask(r.d)
+  if (!mask) return
   const flags = L.ifiFlags(r.d)
-  const changeMask = L.ifiChange(r.d)
-  if (!flags && !changeMask) return
-  const mask = changeMask || 0xffffffff
   const now = netdevFlags(a, dev)
-  const other = (now & ~(mask & SETTABLE)) | (flags & mask & SETTABLE)
-  linkSetFlags(a, dev, other)
+  linkSetFlags(a, dev, (now & ~(mask & SETTABLE)) | (flags & mask & SETTABLE))
   if (!(mask & L.IFF_UP)) return
-  if (flags & L.IFF_UP && !netdevIsUp(a, dev)) {
-    r.c.kinds.of(a, dev)?.open?.(a, dev)
-    linkUp(a, dev, r.now)
-  } else if (!(flags & L.IFF_UP)) linkDown(a, dev)
+  if (flags & L.IFF_UP) linkUp(a, dev, r.now)
+  else linkDown(a, dev)
 }
 
 /** min_mtu and max_mtu of a device; max 0: no limit. */
@@ -240,12 +271,13 @@ function mtuRange(a: Arena, dev: number): [number, number] {
 export function delLink(r: Request): void {
   parse(r)
   const { a } = r
-  if (L.ifiIndex(r.d) <= 0 && !tb[L.IFLA_IFNAME]) throw new NetlinkError(EINVAL)
+  if (L.ifiIndex(r.d) <= 0 && !tb[L.IFLA_IFNAME]) throw new NetlinkError(EINVAL, 'no device is named')
   const dev = target(r)
   if (dev === 0) throw new NetlinkError(ENODEV)
   refuseKernels(a, dev)
   const kind = a.m[(dev + NETDEV_KIND) >> 2]
-  if (kind === NETDEV_KIND_PORT || kind === NETDEV_KIND_LOOPBACK) throw new NetlinkError(EOPNOTSUPP)
+  if (kind === NETDEV_KIND_PORT || kind === NETDEV_KIND_LOOPBACK)
+    throw new NetlinkError(EOPNOTSUPP, 'this device cannot be deleted')
   linkDown(a, dev)
   const type = r.c.kinds.of(a, dev)
   linkDelete(a, dev)

@@ -47,7 +47,7 @@ const tb = new Int32Array(N.NDA_NDM_FLAGS_MASK + 1)
 const KNOWN = new Set([N.NDA_DST, N.NDA_LLADDR, N.NDA_PROTOCOL, N.NDA_CACHEINFO, N.NDA_PROBES, N.NDA_FLAGS_EXT])
 
 function parse(r: Request): { dev: number; address: Uint8Array; family: number } {
-  if (r.end < N.NDMSG_ATTRS) throw new NetlinkError(EINVAL)
+  if (r.end < N.NDMSG_ATTRS) throw new NetlinkError(EINVAL, 'message too short')
   forEachAttr(r.d, N.NDMSG_ATTRS, r.end, (type, payload) => {
     if (!KNOWN.has(type))
       throw new NetlinkError(EOPNOTSUPP, `neighbour attribute ${type} is not supported`, payload - 4)
@@ -79,21 +79,23 @@ export function newNeigh(r: Request): void {
   const state = N.ndmState(d)
   const ndmFlags = N.ndmFlags(d)
   let flags = NEIGH_UPDATE_F_OVERRIDE | NEIGH_UPDATE_F_OVERRIDE_ISROUTER
+  const mac = tb[N.NDA_LLADDR] ? attrBytes(d, tb[N.NDA_LLADDR]).slice(0, 6) : null
   let n = neighLookup(a, family, address, dev)
+  if (n === 0 && !(r.flags & NLM_F_CREATE)) throw new NetlinkError(ENOENT)
+  if (n !== 0 && r.flags & NLM_F_EXCL) throw new NetlinkError(EEXIST)
+  // The kernel finds this out when it has made the neighbour, and leaves it there without a state.
+  const known = mac !== null || (n !== 0 && (neighSnapshot(a, n).state & NUD_VALID) !== 0)
+  if (state & NUD_VALID && !known && !(ndmFlags & N.NTF_USE))
+    throw new NetlinkError(EINVAL, 'No link layer address given')
   if (n === 0) {
-    if (!(r.flags & NLM_F_CREATE)) throw new NetlinkError(ENOENT)
     const exempt = (state & N.NUD_PERMANENT) !== 0 || (ndmFlags & N.NTF_EXT_LEARNED) !== 0
     n = neighGet(a, family, address, dev, now, exempt)
     if (n === 0) throw new NetlinkError(ENOBUFS, 'neighbour table overflow')
-  } else {
-    if (r.flags & NLM_F_EXCL) throw new NetlinkError(EEXIST)
-    if (!(r.flags & NLM_F_REPLACE)) flags &= ~(NEIGH_UPDATE_F_OVERRIDE | NEIGH_UPDATE_F_OVERRIDE_ISROUTER)
-  }
+  } else if (!(r.flags & NLM_F_REPLACE)) flags &= ~(NEIGH_UPDATE_F_OVERRIDE | NEIGH_UPDATE_F_OVERRIDE_ISROUTER)
   if (tb[N.NDA_PROTOCOL]) a.m[(n + NEIGH_PROTOCOL) >> 2] = d.getUint8(tb[N.NDA_PROTOCOL])
   if (ndmFlags & N.NTF_EXT_LEARNED) flags |= NEIGH_UPDATE_F_EXT_LEARNED
   if (ndmFlags & N.NTF_ROUTER) flags |= NEIGH_UPDATE_F_ISROUTER
   if (ndmFlags & N.NTF_USE) flags |= NEIGH_UPDATE_F_USE
-  const mac = tb[N.NDA_LLADDR] ? attrBytes(d, tb[N.NDA_LLADDR]).slice(0, 6) : null
   neighUpdateAdmin(a, n, mac, state, flags, now)
   if (ndmFlags & N.NTF_USE) neighUse(a, n, now)
 }

@@ -68,7 +68,7 @@ const refuse = (errno: number, message = ''): never => {
 }
 
 function parse(r: Request): void {
-  if (r.end < R.RTMSG_ATTRS) refuse(EINVAL)
+  if (r.end < R.RTMSG_ATTRS) refuse(EINVAL, 'message too short')
   forEachAttr(r.d, R.RTMSG_ATTRS, r.end, (type, payload) => {
     if (KNOWN.has(type)) return
     throw new NetlinkError(EOPNOTSUPP, `${NAMES[type] ?? `route attribute ${type} is`} not supported`, payload - 4)
@@ -82,7 +82,8 @@ function address(r: Request, type: number, family: number): Uint8Array {
   const out = new Uint8Array(16)
   if (!tb[type]) return out
   const bytes = familyBytes(family)
-  if (attrLen(r.d, tb[type]) < bytes) refuse(EINVAL, type === R.RTA_GATEWAY ? 'Invalid gateway address length' : '')
+  if (attrLen(r.d, tb[type]) < bytes)
+    refuse(EINVAL, type === R.RTA_GATEWAY ? 'Invalid gateway address length' : 'Invalid address length')
   out.set(attrBytes(r.d, tb[type]).subarray(0, bytes))
   return out
 }

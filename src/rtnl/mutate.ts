@@ -36,6 +36,13 @@ const attribute = (m: Uint8Array, random: Random): number => {
   return o + NLA_HDRLEN <= m.length ? o : -1
 }
 
+function joined(a: Uint8Array, b: Uint8Array): Uint8Array {
+  const out = new Uint8Array(a.length + b.length)
+  out.set(a)
+  out.set(b, a.length)
+  return out
+}
+
 const MUTATIONS: readonly Mutation[] = [
   (m, random) => {
     m[NLMSG_HDRLEN + random(Math.max(1, m.length - NLMSG_HDRLEN))] ^= 1 << random(8)
@@ -63,14 +70,18 @@ const MUTATIONS: readonly Mutation[] = [
   },
   // Cut short, longer, an attribute twice, the end of another message.
   (m, random) => m.slice(0, NLMSG_HDRLEN + random(m.length - NLMSG_HDRLEN + 1)),
-  (m, random) => Uint8Array.from([...m, ...Array.from({ length: random(64) }, () => random(256))]),
+  (m, random) => {
+    const end = new Uint8Array(random(64))
+    for (let i = 0; i < end.length; i++) end[i] = random(256)
+    return joined(m, end)
+  },
   (m, random) => {
     const o = attribute(m, random)
     if (o < 0) return m
     const len = Math.min(align4(viewOf(m).getUint16(o, true)), m.length - o)
-    return Uint8Array.from([...m, ...m.subarray(o, o + len)])
+    return joined(m, m.subarray(o, o + len))
   },
-  (m, random, other) => Uint8Array.from([...m.subarray(0, 36), ...other.subarray(Math.min(36, random(other.length)))]),
+  (m, random, other) => joined(m.subarray(0, 36), other.subarray(Math.min(36, random(other.length)))),
   // Flags and type: what another verb makes of the same content.
   (m, random) => {
     viewOf(m).setUint16(6, random(0x1000) | 1, true)

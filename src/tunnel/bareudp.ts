@@ -53,7 +53,7 @@ function newlink(a: Arena, dev: number, d: DataView, data: number, end: number, 
   }
   if (multiproto && ethertype !== BE_MPLS_UC && ethertype !== BE_IP)
     refuse(EINVAL, 'Cannot set multiproto mode for this ethertype (only IPv4 and unicast MPLS are supported)')
-  if (mtu !== 0 && (mtu < MIN_MTU || mtu > MAX_MTU)) refuse(EINVAL)
+  if (mtu !== 0 && (mtu < MIN_MTU || mtu > MAX_MTU)) refuse(EINVAL, 'mtu out of range')
   const { m } = a
   a.d.setUint16(dev + BAREUDP_ETHERTYPE, ethertype, true)
   const first = tb[L.IFLA_BAREUDP_SRCPORT_MIN]
@@ -66,7 +66,7 @@ function newlink(a: Arena, dev: number, d: DataView, data: number, end: number, 
 }
 
 /** A bareudp device cannot be told anything later (no changelink). */
-const changelink = (): void => refuse(EOPNOTSUPP)
+const changelink = (): void => refuse(EOPNOTSUPP, 'bareudp: the options of a device cannot be changed')
 
 /** bareudp_fill_info. */
 function fillInfo(a: Arena, dev: number, b: Builder): void {

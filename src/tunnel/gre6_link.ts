@@ -30,7 +30,8 @@ const ENCAP_LIMIT_LEN = 8
 
 function parse(a: Arena, dev: number, d: DataView, data: number, end: number, had: C.GreConfig | null): C.GreConfig {
   const c = C.parseGre(a, dev, d, data, end, true)
-  if (C.isEthernet(a, dev) && C.tb[L.IFLA_GRE_REMOTE] && isAny(c.remote)) C.refuse(EINVAL)
+  if (C.isEthernet(a, dev) && C.tb[L.IFLA_GRE_REMOTE] && isAny(c.remote))
+    C.refuse(EINVAL, 'gre: the remote is no address', C.tb[L.IFLA_GRE_REMOTE])
   if (had) c.external ||= had.external
   const odd = IP6_TNL_F_RCV_DSCP_COPY | IP6_TNL_F_USE_ORIG_FWMARK | IP6_TNL_F_ALLOW_LOCAL_REMOTE
   if (c.tnlFlags & odd)

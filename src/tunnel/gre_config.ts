@@ -123,7 +123,8 @@ export function parseGre(a: Arena, dev: number, d: DataView, data: number, end: 
     erspanDirection: 0,
     erspanHwid: 0,
   }
-  if ((c.iflags | c.oflags) & (G.GRE_F_ROUTING | 7)) refuse(EINVAL)
+  if ((c.iflags | c.oflags) & (G.GRE_F_ROUTING | 7))
+    refuse(EINVAL, 'gre: routing and versions other than 0 are not supported')
   if (c.erspanVersion === 1) c.erspanIndex = le32(L.IFLA_GRE_ERSPAN_INDEX)
   if (c.erspanVersion === 2) {
     c.erspanDirection = u8(L.IFLA_GRE_ERSPAN_DIR)
@@ -137,11 +138,13 @@ export function parseGre(a: Arena, dev: number, d: DataView, data: number, end: 
 
 /** erspan_validate, ip6erspan_tap_validate: sequence numbers and a key, nothing else, and numbers that fit the header. */
 function checkErspan(c: GreConfig): void {
-  if (c.erspanVersion > 2 || (c.ipv6 && c.erspanVersion === 0)) refuse(EINVAL)
+  if (c.erspanVersion > 2 || (c.ipv6 && c.erspanVersion === 0)) refuse(EINVAL, 'erspan: no such version')
   if (c.erspanVersion === 0) return
-  if (!c.external && (c.iflags | c.oflags) !== (G.GRE_F_SEQ | G.GRE_F_KEY)) refuse(EINVAL)
-  if ((c.ikey | c.okey) & ~ID_MASK) refuse(EINVAL)
-  if (c.erspanIndex & ~INDEX_MASK || c.erspanDirection > 1 || c.erspanHwid & ~HWID_MASK) refuse(EINVAL)
+  if (!c.external && (c.iflags | c.oflags) !== (G.GRE_F_SEQ | G.GRE_F_KEY))
+    refuse(EINVAL, 'erspan: it has sequence numbers and a key, and nothing else')
+  if ((c.ikey | c.okey) & ~ID_MASK) refuse(EINVAL, 'erspan: the key has ten bits')
+  if (c.erspanIndex & ~INDEX_MASK || c.erspanDirection > 1 || c.erspanHwid & ~HWID_MASK)
+    refuse(EINVAL, 'erspan: index, direction or hardware id out of range')
 }
 
 /** What the device has. */

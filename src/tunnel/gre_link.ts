@@ -25,13 +25,14 @@ const IPV4_LEN = 20
 
 function parse(a: Arena, dev: number, d: DataView, data: number, end: number, had: C.GreConfig | null): C.GreConfig {
   const c = C.parseGre(a, dev, d, data, end, false)
-  if (C.isEthernet(a, dev) && C.tb[L.IFLA_GRE_REMOTE] && isAny(c.remote)) refuse(EINVAL)
+  if (C.isEthernet(a, dev) && C.tb[L.IFLA_GRE_REMOTE] && isAny(c.remote))
+    refuse(EINVAL, 'gre: the remote is no address', C.tb[L.IFLA_GRE_REMOTE])
   if (had) {
     c.external ||= had.external
     if (!C.tb[L.IFLA_GRE_FWMARK]) c.fwmark = had.fwmark
     if (!C.tb[L.IFLA_GRE_IGNORE_DF]) c.ignoreDf = had.ignoreDf
   }
-  if (c.ignoreDf && c.pmtudisc) refuse(EINVAL)
+  if (c.ignoreDf && c.pmtudisc) refuse(EINVAL, 'gre: ignore-df needs nopmtudisc', C.tb[L.IFLA_GRE_IGNORE_DF])
   if (!c.external && isAny(c.remote)) refuse(EOPNOTSUPP, 'gre: a device without a remote is not supported')
   return c
 }

@@ -81,7 +81,7 @@ function parse(a: Arena, dev: number, d: DataView, data: number, end: number): T
   }
   const kind = C.kindOf(a, dev)
   const mode = u8(L.IFLA_IPTUN_PROTO, MODE_OF[kind])
-  if (!MODES[kind].includes(mode)) C.refuse(EINVAL)
+  if (!MODES[kind].includes(mode)) C.refuse(EINVAL, 'this tunnel does not carry that protocol', tb[L.IFLA_IPTUN_PROTO])
   const flowinfo = tb[L.IFLA_IPTUN_FLOWINFO] ? d.getUint32(tb[L.IFLA_IPTUN_FLOWINFO]) : 0
   const ttl = u8(L.IFLA_IPTUN_TTL, isSit(a, dev) ? 64 : 0)
   const c: C.GreConfig = {

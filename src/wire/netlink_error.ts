@@ -5,6 +5,9 @@
 // (NLMSGERR_ATTR_MSG, NLMSGERR_ATTR_OFFS). `tc` and `ip` then print "Error: <message>." and exit with 2.
 // Numbers are Linux errnos (asm-generic), positive as in errno.h; they turn negative only inside the message.
 
+/** What nla_validate says of an attribute that is too short, or has a value that it may not have. */
+export const POLICY_TEXT = 'Attribute failed policy validation'
+
 export class NetlinkError extends Error {
   /** Positive Linux errno. */
   readonly errno: number
