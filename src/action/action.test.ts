@@ -337,7 +337,8 @@ test('init refuses as the kernel', () => {
   b.d.setUint32(8 + 4 + 24, 77, true)
   expect(() => makeFrom(kind, b)).toThrow(expect.objectContaining({ errno: ENODEV }))
   for (const k of actionKinds) {
-    expect(() => parmsOf(k, b.d, 0, 0)).toThrow(expect.objectContaining({ errno: EINVAL, message: k.missing ?? '' }))
+    const message = k.missing ?? `${k.name}: options are missing`
+    expect(() => parmsOf(k, b.d, 0, 0)).toThrow(expect.objectContaining({ errno: EINVAL, message }))
     expect(kindById(k.id)).toBe(k)
   }
 })

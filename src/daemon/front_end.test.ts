@@ -196,7 +196,7 @@ describe.skipIf(lacks !== '')(`tc, ip and ours${lacks && `: skipped, ${lacks}`}`
     theirs = await side()
     mine = await side()
     client = await openClient(mine.server.path)
-  })
+  }, 120_000)
   afterEach(async () => {
     client.close()
     await theirs.close()
