@@ -125,31 +125,8 @@ let windowBegan: u32 = 0
 let conflicts: u32 = 0
 let growAfter: u32 = 0
 
-/** Both places were taken. True: the table grew. */
-function conflict(isSmall: bool): bool {
-  const full = isSmall ? smallMask == smallMax : largeMask == largeMax
-  const age = calls - windowBegan
-  conflicts++
-  if (age > WINDOW) {
-    if (full && conflicts > age * USELESS) {
-      smallMask = min(smallMax, SMALL_FIRST)
-      largeMask = min(largeMax, LARGE_FIRST)
-      growAfter = calls + PAUSE
-    }
-    windowBegan = calls
-    conflicts = 0
-    return false
-  }
-  if (full || conflicts < CONFLICTS || <i32>(calls - growAfter) < 0) return false
-  windowBegan = calls
-  conflicts = 0
-  if (isSmall) smallMask = smallMask * 2 + 1
-  else largeMask = largeMask * 2 + 1
-  return true
-}
-
-// Whether it is asked at all: when it answers hardly any packet, seven bursts in eight go without it.
-/** Packets after which that is decided anew. */
+// Whether it is asked at all: when it has given up, seven bursts in eight go without it until it answers some packets again.
+/** Packets that ask before that is decided. */
 const TRIAL: u32 = 4096
 let asked: u32 = 0
 let unanswered: u32 = 0
@@ -169,9 +146,33 @@ export function noteAsked(packets: u32, missed: u32): void {
   asked += packets
   unanswered += missed
   if (asked < TRIAL) return
-  idle = unanswered > asked - (asked >>> 4)
+  if (unanswered <= asked - (asked >>> 4)) idle = false
   asked = 0
   unanswered = 0
+}
+
+/** Both places were taken. True: the table grew. */
+function conflict(isSmall: bool): bool {
+  const full = isSmall ? smallMask == smallMax : largeMask == largeMax
+  const age = calls - windowBegan
+  conflicts++
+  if (age > WINDOW) {
+    if (full && conflicts > age * USELESS) {
+      smallMask = min(smallMax, SMALL_FIRST)
+      largeMask = min(largeMax, LARGE_FIRST)
+      growAfter = calls + PAUSE
+      if (isSmall) idle = true
+    }
+    windowBegan = calls
+    conflicts = 0
+    return false
+  }
+  if (full || conflicts < CONFLICTS || <i32>(calls - growAfter) < 0) return false
+  windowBegan = calls
+  conflicts = 0
+  if (isSmall) smallMask = smallMask * 2 + 1
+  else largeMask = largeMask * 2 + 1
+  return true
 }
 
 let cacheGeneration: u32 = 0
