@@ -9,7 +9,7 @@
 // deleted, and no more objects may be in use than in a world that saw nothing.
 //
 // A run is made of seeds, each a life of two switches; the seed and the number of a message say what it was. --jobs does
-// several at a time; one from which nothing is heard for a minute hangs, and is reported with its seed. --stacks keeps the
+// several at a time; one from which nothing is heard for five minutes hangs, and is reported with its seed. --stacks keeps the
 // stacks of errors, which cost more than the messages.
 
 import { fork } from 'node:child_process'
@@ -290,7 +290,6 @@ export function fuzz(messages: number, seed: number, looks: Looks, progress?: (s
       end()
       pair = new Pair()
       known = seeds()
-      progress?.(result.sent)
     }
     const m =
       random(10) === 0
@@ -304,6 +303,7 @@ export function fuzz(messages: number, seed: number, looks: Looks, progress?: (s
       result.accepted++
       if (!asksOnly(m) && give(pair.shadow, m, fail)) fail('accepted by the one, refused by the other')
     }
+    if (result.sent % TOLD === 0) progress?.(result.sent)
     if (result.sent >= (looks.from ?? 0) && result.sent % looks.every === 0) compare(fail)
   }
   end()
@@ -325,7 +325,9 @@ function parse(sw: Switch, line: string): readonly Uint8Array[] {
 /** Messages of one seed. */
 const SEED = 50_000
 const LOOK = 2500
-const SILENCE = 60_000
+/** Milliseconds, and messages of which a job tells that it has done them. */
+const SILENCE = 300_000
+const TOLD = 500
 
 const main = (): boolean => process.argv[1] !== undefined && import.meta.url === pathToFileURL(process.argv[1]).href
 
