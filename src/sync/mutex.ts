@@ -13,7 +13,7 @@
 // lock, written before the lock is taken and cleared after it is given back: a thread that dies at any point leaves the
 // words of all its locks there. The lock is the dead thread's only if its owner field says so; recoverLock() then frees
 // it. What the lock protects must be consistent, or be repaired, before that: memory/threads.ts is the place.
-import { cas, exchange, load, wait, wake } from './atomic.ts'
+import { cas, exchange, explored, load, wait, wake } from './atomic.ts'
 import { type LockClass, lockClasses } from './lock_order.ts'
 import { announce, isDead, RECORD_WORDS } from './supervise.ts'
 import { self } from './thread.ts'
@@ -45,7 +45,11 @@ export function lock(m: Int32Array, i: number, c: LockClass): void {
   heldWord[c.rank] = i
 }
 
+/** Looks at a lock that is held before sleeping on it: most are held for less time than a sleep and a wake-up take. */
+const LOOKS = 100
+
 function slowLock(m: Int32Array, i: number, c: LockClass): void {
+  if (!explored()) for (let n = 0; n < LOOKS; n++) if (load(m, i) === 0 && cas(m, i, 0, self)) return
   let dead = 0
   for (;;) {
     const v = load(m, i)
