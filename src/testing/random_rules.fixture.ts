@@ -344,8 +344,8 @@ const controlWords = (c: Control): string => (typeof c === 'number' ? `jump ${c}
 
 const ends = (a: Action): boolean => a.kind === 'end' || a.kind === 'goto' || (a.kind === 'mirred' && !a.copy)
 
-/** A rule in one of `chains` chains. A preference belongs to one protocol. */
-export function randomRule(l: Luck, chains: number): Rule {
+/** A rule in one of `chains` chains. A preference belongs to one protocol. `tags`: may it push and pop VLAN tags? */
+export function randomRule(l: Luck, chains: number, tags: boolean): Rule {
   const protocols = ['ip', 'ip', 'ip', 'ipv6', 'ipv6', '802.1Q', '802.1ad', 'arp', 'mpls_uc', 'ppp_ses', 'all']
   const which = l.below(protocols.length)
   const keys = keysOf(l, protocols[which])
@@ -358,6 +358,7 @@ export function randomRule(l: Luck, chains: number): Rule {
       does.kind === 'goto' ||
       (does.kind === 'end' && does.verdict === 'continue') ||
       (does.kind === 'fork' && [does.first, does.other].includes('continue'))
+    if (!tags && does.kind.startsWith('vlan')) continue
     // A jump may come back to a push.
     if (does.kind === 'vlan_push' && list.some((a) => a.kind === 'fork')) continue
     if (list.some((a) => a.kind === 'vlan_push') && (looksAgain || does.kind === 'vlan_push')) continue

@@ -1,4 +1,4 @@
-// The slow switch: what the ingress filters of one port do with a frame, one obvious step at a time, after tc-flower(8),
+// The slow switch: what the filters of a port do with a frame, at ingress or at egress, one obvious step at a time, after tc-flower(8),
 // cls_api.c, cls_flower.c and the act_*.c. Rules are kept as they were written; nothing is hashed, cached or compiled.
 
 import { referenceKey } from '../datapath/reference.ts'
@@ -70,6 +70,14 @@ export class SlowSwitch {
   /** How often a fork that counts was met. */
   readonly #met = new Map<Action, number>()
 
+  /** The filters behind each port that has some. */
+  readonly egress = new Map<number, SlowSwitch>()
+  readonly #ingress: boolean
+
+  constructor(ingress = true) {
+    this.#ingress = ingress
+  }
+
   get rules(): readonly Installed[] {
     return this.#rules
   }
@@ -106,23 +114,36 @@ export class SlowSwitch {
   /** What leaves the ports when a frame comes in by the one with this ifindex. */
   input(frame: Uint8Array, ifindex: number): Sent[] {
     const out: Sent[] = []
-    const packet: Packet = { frame, network: networkOf(frame) }
-    const bytes = frame.length - networkOf(frame)
-    let restarts = 0
-    let hit = this.#first(packet, ifindex, 0, 0)
-    while (hit !== undefined) {
-      hit.packets++
-      hit.bytes += bytes
-      const verdict = this.#run(packet, hit.rule.list, bytes, out)
-      if (verdict === 'continue') hit = this.#first(packet, ifindex, hit.rule.chain, hit.rule.pref + 1)
-      else if (typeof verdict === 'number' && restarts++ < RESTARTS) hit = this.#first(packet, ifindex, verdict, 0)
-      else break
-    }
+    this.#filter({ frame, network: networkOf(frame) }, ifindex, out)
     return out
   }
 
+  /** Sends a packet to a port: through the filters there, if it has any. */
+  #send(port: number, p: Packet, ifindex: number, out: Sent[]): void {
+    const copy = { ...p }
+    const behind = this.egress.get(port)
+    if (behind === undefined || behind.#filter(copy, ifindex, out)) out.push({ port, frame: copy.frame })
+  }
+
+  /** Does the packet pass the filters? */
+  #filter(p: Packet, ifindex: number, out: Sent[]): boolean {
+    const bytes = this.#ingress ? p.frame.length - networkOf(p.frame) : p.frame.length - (isTagged(p.frame) ? 4 : 0)
+    let restarts = 0
+    let hit = this.#first(p, ifindex, 0, 0)
+    while (hit !== undefined) {
+      hit.packets++
+      hit.bytes += bytes
+      const verdict = this.#run(p, hit.rule.list, bytes, ifindex, out)
+      if (verdict === 'continue') hit = this.#first(p, ifindex, hit.rule.chain, hit.rule.pref + 1)
+      else if (typeof verdict !== 'number') return verdict === 'pass'
+      else if (restarts++ < RESTARTS) hit = this.#first(p, ifindex, verdict, 0)
+      else return false
+    }
+    return true
+  }
+
   /** Does a list of actions (tcf_action_exec); the verdict, or the chain to go to. */
-  #run(p: Packet, list: readonly Action[], bytes: number, out: Sent[]): Verdict {
+  #run(p: Packet, list: readonly Action[], bytes: number, ifindex: number, out: Sent[]): Verdict {
     let jumps = JUMPS
     for (let i = 0; i < list.length; ) {
       const a = list[i]
@@ -133,14 +154,14 @@ export class SlowSwitch {
         case 'goto':
           return a.chain
         case 'mirred':
-          out.push({ port: a.port, frame: p.frame })
+          this.#send(a.port, p, ifindex, out)
           if (!a.copy) return 'taken'
           break
         case 'fork':
           control = this.#isOther(a, bytes) ? a.other : a.first
           break
         default:
-          if (!edit(p, a)) return 'drop'
+          if (!edit(p, a, this.#ingress)) return 'drop'
       }
       if (typeof control === 'number') {
         if (control > list.length || --jumps === 0) return 'pass'
@@ -153,7 +174,7 @@ export class SlowSwitch {
 
   /** Does the packet get the other control: is it the n-th, or too long? */
   #isOther(a: Action & { kind: 'fork' }, bytes: number): boolean {
-    if (a.every === 0) return bytes + 14 > a.limit
+    if (a.every === 0) return bytes + (this.#ingress ? 14 : 0) > a.limit
     const n = (this.#met.get(a) ?? 0) + 1
     this.#met.set(a, n)
     return n % a.every === 0
@@ -190,7 +211,7 @@ function matches(rule: Rule, key: Uint8Array): boolean {
 }
 
 /** Makes another frame of the packet's. False: the action drops it. */
-function edit(p: Packet, a: Action): boolean {
+function edit(p: Packet, a: Action, ingress: boolean): boolean {
   const f = p.frame
   switch (a.kind) {
     case 'vlan_push': {
@@ -228,8 +249,8 @@ function edit(p: Packet, a: Action): boolean {
       break
     }
     case 'skbmod':
-      // It asks for as many bytes as an Ethernet header has, behind the one that the frame has.
-      if (f.length - p.network < 14) return false
+      // It asks for as many bytes as an Ethernet header has: at ingress, behind the one that the frame has.
+      if (ingress && f.length - p.network < 14) return false
       p.frame = f.slice()
       if (a.swap) p.frame.set([...f.slice(6, 12), ...f.slice(0, 6)])
       if (a.dst) p.frame.set(a.dst)
