@@ -129,8 +129,15 @@ function receivePlain(list: usize, n: i32): i32 {
 function receiveStaged(list: usize, n: i32, dev: usize, block: usize, mask: usize): i32 {
   const plan: usize = mask == 0 ? 0 : planOf(mask)
   if (plan != 0 && load<u32>(plan, PLAN_CHUNKS) != PLAN_SMALL) return receivePlain(list, n)
-  if (plan == 0) n = stageBare(list, n, dev)
-  else n = isCacheIdle() ? stageSearched(list, n, dev, plan) : stage(list, n, dev, mask, plan)
+  if (plan == 0) {
+    n = stageBare(list, n, dev)
+  } else if (isCacheIdle()) {
+    n = stageSearched(list, n, dev, plan)
+  } else {
+    missed = 0
+    n = stage(list, n, dev, mask, plan)
+    noteAsked(n, missed)
+  }
   return run(n, dev, block)
 }
 
@@ -202,7 +209,6 @@ function stage(list: usize, n: i32, dev: usize, mask: usize, plan: usize): i32 {
   const far = isCacheFar()
   if (far) n = fetchEntries(list, n, dev, mask, plan)
 
-  let missed: u32 = 0
   let s = stages
   let k: i32 = 0
   for (; k < n; k++, s += STAGE_SIZE) {
@@ -222,12 +228,8 @@ function stage(list: usize, n: i32, dev: usize, mask: usize, plan: usize): i32 {
         flow = load<usize>(entry, ENTRY_FLOW)
       } else {
         const other = otherSmallEntry(entry)
-        if (smallEntryHas(other, a, b, c, key, BE_IP)) {
-          flow = load<usize>(other, ENTRY_FLOW)
-        } else {
-          flow = missQuick(entry, plan, data, dev, ifindex)
-          missed++
-        }
+        if (smallEntryHas(other, a, b, c, key, BE_IP)) flow = load<usize>(other, ENTRY_FLOW)
+        else flow = missQuick(entry, plan, data, dev, ifindex)
       }
       if (flow == 0) {
         store<usize>(s, FLOW_UNKNOWN, STAGE_FLOW)
@@ -240,7 +242,6 @@ function stage(list: usize, n: i32, dev: usize, mask: usize, plan: usize): i32 {
     store<usize>(s, flow, STAGE_FLOW)
   }
   if (far) fetchPrograms(stages, s)
-  noteAsked(k, missed)
   return k
 }
 
@@ -507,8 +508,12 @@ function sendEncap(pkt: usize, entry: usize, data: usize, len: u32): bool {
   return true
 }
 
+/** Packets of the stage at work that the cache did not answer. */
+let missed: u32 = 0
+
 /** The search for a key that the short cut can tell. */
 function missQuick(entry: usize, plan: usize, data: usize, dev: usize, ifindex: u32): usize {
+  missed++
   return miss(entry, plan, quickKey(data, dev, ifindex), BE_IP)
 }
 
