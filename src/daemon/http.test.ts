@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, expect, test } from 'vitest'
 import { serveHttp } from './http.ts'
+import { QueryError } from './tables/table.ts'
 
 const dir = mkdtempSync(join(tmpdir(), 'flowerbed-http-'))
 afterAll(() => rmSync(dir, { recursive: true }))
@@ -47,6 +48,9 @@ test('tables, metrics, and refusals; over the Unix socket and over TCP', async (
   try {
     expect(statSync(socketPath).mode & 0o777).toBe(0o600)
     http.route('/flows', (query) => [{ hook: 'p0-ingress', ...query }])
+    http.route('/asked', () => {
+      throw new QueryError('there is no such thing here')
+    })
     http.route('/broken', () => {
       throw new Error('the table is on fire')
     })
@@ -55,10 +59,11 @@ test('tables, metrics, and refusals; over the Unix socket and over TCP', async (
       type: 'application/json',
       body: '[{"hook":"p0-ingress","pref":"7"}]',
     })
-    expect(JSON.parse((await ask('/')).body)).toEqual({ paths: ['/broken', '/events', '/flows', '/metrics'] })
+    expect(JSON.parse((await ask('/')).body)).toEqual({ paths: ['/asked', '/broken', '/events', '/flows', '/metrics'] })
     expect((await ask('/', { headers: { accept: 'text/html,*/*' } })).body).toContain('<title>flowerbed')
     expect(await ask('/metrics')).toMatchObject({ status: 200, type: 'text/plain; version=0.0.4', body: 'rules 3\n' })
     expect(await ask('/nothing')).toMatchObject({ status: 404, body: '{"error":"there is no /nothing"}' })
+    expect(await ask('/asked?x=1')).toMatchObject({ status: 400, body: '{"error":"there is no such thing here"}' })
     expect(await ask('/broken')).toMatchObject({ status: 500, body: '{"error":"the table is on fire"}' })
     expect(await ask('/flows', { method: 'DELETE' })).toMatchObject({ status: 405 })
     const tcp = await new Promise<Answer>((resolve) => {

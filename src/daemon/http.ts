@@ -104,10 +104,12 @@ export async function serveHttp(o: HttpOptions): Promise<HttpServer> {
     })
   }
   app.all('*', (c) => c.json({ error: `${c.req.method}: everything here is read with GET` }, 405))
-  // 422: the change cannot be made, with the name of the error for programs.
-  app.onError((e, c) =>
-    c.req.method === 'GET' ? c.json({ error: e.message }, 500) : c.json({ error: e.message, name: e.name }, 422),
-  )
+  // 400: what was asked for is not there to be asked. 422: the change cannot be made, with the name of the error for
+  // programs.
+  app.onError((e, c) => {
+    if (c.req.method !== 'GET') return c.json({ error: e.message, name: e.name }, 422)
+    return c.json({ error: e.message }, e.name === 'QueryError' ? 400 : 500)
+  })
 
   const servers: Server[] = []
   const make = (): Server => {
