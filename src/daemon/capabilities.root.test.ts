@@ -24,7 +24,11 @@ test.skipIf(skip !== '').each([
     '-net_raw,-net_admin',
     'port p1: af_packet needs CAP_NET_RAW and CAP_NET_ADMIN, which this process does not have',
   ],
-  [{ driver: 'af_xdp' }, '-bpf,-sys_admin', 'port p1: af_xdp needs CAP_BPF, which this process does not have'],
+  [
+    { driver: 'af_xdp' },
+    '-bpf,-perfmon,-sys_admin',
+    'port p1: af_xdp needs CAP_BPF and CAP_PERFMON, which this process does not have',
+  ],
 ])(
   title('a run without what it needs: %j without %s: which one, and status 3'),
   (port, bounding, why) => {
@@ -46,8 +50,8 @@ const threads = (pid: number): string[] =>
     (t) => /^CapEff:\s*(\w+)$/m.exec(readFileSync(`/proc/${pid}/task/${t}/status`, 'utf8'))![1],
   )
 const NOTHING = '0000000000000000'
-/** CAP_NET_ADMIN, CAP_NET_RAW, CAP_IPC_LOCK, CAP_BPF. */
-const PORTS = '0000008000007000'
+/** CAP_NET_ADMIN, CAP_NET_RAW, CAP_IPC_LOCK, CAP_PERFMON, CAP_BPF. */
+const PORTS = '000000c000007000'
 
 test.skipIf(skip !== '')(
   title('without live ports all capabilities are given up'),

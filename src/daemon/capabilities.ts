@@ -18,18 +18,20 @@ export const CAPABILITIES: Readonly<Record<string, number>> = {
   CAP_IPC_LOCK: 14,
   CAP_SYS_ADMIN: 21,
   CAP_SYS_RESOURCE: 24,
+  CAP_PERFMON: 38,
   CAP_BPF: 39,
 }
 
 /** What opening a port takes, by driver. A tap that was made for a user needs none: its driver says what it lacks. */
 const NEEDED: Readonly<Record<string, readonly string[]>> = {
   af_packet: ['CAP_NET_RAW'],
-  af_xdp: ['CAP_NET_RAW', 'CAP_NET_ADMIN', 'CAP_BPF'],
+  // Without CAP_PERFMON the verifier allows no arithmetic with packet pointers, as for programs of just anybody.
+  af_xdp: ['CAP_NET_RAW', 'CAP_NET_ADMIN', 'CAP_BPF', 'CAP_PERFMON'],
   raw_ip: ['CAP_NET_RAW'],
 }
 
 /** What main and the switch thread go on with where there are live ports. CAP_IPC_LOCK: memory of AF_XDP is locked. */
-export const FOR_PORTS: readonly string[] = ['CAP_NET_RAW', 'CAP_NET_ADMIN', 'CAP_BPF', 'CAP_IPC_LOCK']
+export const FOR_PORTS: readonly string[] = ['CAP_NET_RAW', 'CAP_NET_ADMIN', 'CAP_BPF', 'CAP_PERFMON', 'CAP_IPC_LOCK']
 /** What the notifier goes on with: neighbours are asked for with RTM_NEWNEIGH. */
 export const FOR_NOTIFIER: readonly string[] = ['CAP_NET_ADMIN']
 
@@ -52,8 +54,8 @@ export function effectiveCapabilities(): Set<string> {
 /** Before the port is opened: has this thread what it takes? @throws PortError that names what is missing */
 export function requireCapabilities(p: PortConfig): void {
   const has = effectiveCapabilities()
-  // A kernel before 5.8 knows no CAP_BPF, and takes CAP_SYS_ADMIN for it; later ones take it still.
-  if (has.has('CAP_SYS_ADMIN')) has.add('CAP_BPF')
+  // A kernel before 5.8 knows neither of these, and takes CAP_SYS_ADMIN for them; later ones take it still.
+  if (has.has('CAP_SYS_ADMIN')) has.add('CAP_BPF').add('CAP_PERFMON')
   const needed = new Set(NEEDED[p.driver] ?? [])
   if (kernelUplinks([p]).size > 0) needed.add('CAP_NET_ADMIN')
   const missing = [...needed].filter((name) => !has.has(name))

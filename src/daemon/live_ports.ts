@@ -447,8 +447,14 @@ export class LivePorts {
       if (p.open?.filter === undefined || p.leaving !== 0) continue
       now ??= endpointsOf(this.#a)
       if (sameFilter(now, p.filter)) continue
-      p.open.filter(now)
-      p.filter = now
+      try {
+        p.open.filter(now)
+        p.filter = now
+      } catch (e) {
+        // What the port took before it still takes; tried again with the next change.
+        if (!(e instanceof SysError)) throw e
+        this.#say('error', { port: p.spec.name, error: e.message }, 'what is ours of an uplink could not be changed')
+      }
     }
   }
 }

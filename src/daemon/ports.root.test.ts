@@ -189,8 +189,9 @@ tc filter add dev vxlan0 ingress prio 1 protocol all flower enc_key_id 4 action 
 
       const client = await openClient(join(dir, 's'))
       const complaints: string[] = []
-      const front = new FrontEnd(client, { out: () => {}, err: (text) => complaints.push(text), read: () => '' })
       const run = async (lines: readonly string[]): Promise<void> => {
+        // It remembers which device has which number.
+        const front = new FrontEnd(client, { out: () => {}, err: (text) => complaints.push(text), read: () => '' })
         for (const line of lines) await front.run('tc', line.split(' ').slice(1))
         expect(complaints).toEqual([])
       }

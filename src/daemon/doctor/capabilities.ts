@@ -6,6 +6,7 @@ const WANTED = [
   ['CAP_NET_RAW', 'af_packet, af_xdp and raw_ip ports'],
   ['CAP_NET_ADMIN', 'tap and af_xdp ports, and asking the kernel for neighbours'],
   ['CAP_BPF', 'af_xdp ports'],
+  ['CAP_PERFMON', 'af_xdp ports'],
 ] as const
 
 export const capabilities: Check = {
