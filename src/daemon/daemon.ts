@@ -175,6 +175,9 @@ export async function startDaemon(config: Config, log: Log): Promise<Daemon> {
         journal: journal !== undefined,
         syncs: () => sync?.syncs ?? 0,
         clients: () => server?.sessions.size ?? 0,
+        seats: datapath.seats,
+        requests: () => seats.counts(),
+        table: (name) => seats.table(name, {}),
       }),
     })
     for (const name of Object.keys(tables)) http.route(`/${name}`, (query) => seats.table(name, query))

@@ -35,7 +35,7 @@ const NAPS = 32
 /** How long it naps: longer after one behind which only a few packets were, shorter after one with many. */
 const NAP_MIN_NS = 25_000
 const NAP_MAX_NS = 200_000
-const FEW = 16
+const FEW = 32
 /** Looks at the table after that long, ms. */
 const SLEEP_MS = 50
 /** So many bursts without a quiescent state, then it waits for the switch thread. */

@@ -14,7 +14,7 @@ const SLOTS_XDP = 2048
 export const isLive = (p: PortConfig): boolean => p.driver !== 'dummy'
 
 /** Is the port a device of the kernel's, so that it has the device's address and neighbours? */
-const isDevice = (p: PortConfig): boolean => p.driver === 'af_packet' || p.driver === 'af_xdp'
+export const isDevice = (p: PortConfig): boolean => p.driver === 'af_packet' || p.driver === 'af_xdp'
 
 /** The uplinks whose neighbours and routes are the kernel's: its device, and the port. */
 export const kernelUplinks = (ports: readonly PortConfig[]): ReadonlyMap<string, string> =>

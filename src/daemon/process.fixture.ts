@@ -19,12 +19,33 @@ export interface DaemonProcess {
 /** A folder for the files of a test. */
 export const folder = (): string => mkdtempSync(join(tmpdir(), 'flowerbed-daemon-'))
 
+/** Where a daemon runs, and the lines of its start-up script. */
+export interface Place {
+  /** Name of a network namespace. */
+  readonly within?: string
+  readonly lines?: readonly string[]
+}
+
 /** Starts `flowerbed run` on a configuration; resolves when it is ready, or has ended. */
-export async function startProcess(config: object, ...options: string[]): Promise<DaemonProcess> {
+export const startProcess = (config: object, ...options: string[]): Promise<DaemonProcess> =>
+  startProcessAt({}, config, ...options)
+
+/** The same, somewhere else, or with a script. */
+export async function startProcessAt(
+  { within, lines = [] }: Place,
+  config: object,
+  ...options: string[]
+): Promise<DaemonProcess> {
   const dir = folder()
   const socket = join(dir, 'below/rtnetlink.sock')
-  writeFileSync(join(dir, 'c.yaml'), JSON.stringify({ socket, ...config }))
-  const child = spawn(process.execPath, [command, 'run', '--config', join(dir, 'c.yaml'), ...options], {
+  writeFileSync(
+    join(dir, 'c.yaml'),
+    JSON.stringify({ socket, ...(lines.length > 0 && { scripts: ['lines.tc'] }), ...config }),
+  )
+  writeFileSync(join(dir, 'lines.tc'), lines.map((line) => `tc ${line}\n`).join(''))
+  const words = [process.execPath, command, 'run', '--config', join(dir, 'c.yaml'), ...options]
+  const [program, ...args] = within === undefined ? words : ['ip', 'netns', 'exec', within, ...words]
+  const child = spawn(program, args, {
     stdio: ['ignore', 'inherit', 'pipe'],
   })
   let log = ''

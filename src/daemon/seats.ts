@@ -57,7 +57,19 @@ interface Seat {
   asked: Asked[]
   /** Datagrams asked so far. */
   number: number
+  /** Datagrams answered so far, by whoever sat here. */
+  answered: number
+  /** Threads that died here. */
+  deaths: number
   doing: Int32Array
+}
+
+/** What a thread that does requests has done. */
+export interface RequestCount {
+  readonly thread: string
+  readonly answered: number
+  readonly waiting: number
+  readonly deaths: number
 }
 
 interface Awaited {
@@ -157,6 +169,16 @@ export class Seats implements Executor {
     return new Promise((resolve, reject) => this.#awaited.set(number, { seat, resolve, reject }))
   }
 
+  /** What each thread has done, the switch's first. */
+  counts(): RequestCount[] {
+    return [this.#switch, ...this.#control].map((s) => ({
+      thread: s.name,
+      answered: s.answered,
+      waiting: s.asked.length,
+      deaths: s.deaths,
+    }))
+  }
+
   /** Control workers, by the thread that sits there: for tests and the curious. */
   get control(): readonly Thread[] {
     return this.#control.map((s) => s.thread)
@@ -172,7 +194,7 @@ export class Seats implements Executor {
   }
 
   #seat(name: string, thread: Thread, doing: Int32Array): Seat {
-    return { name, thread, doing, post: new P.Post(), up: false, asked: [], number: 0 }
+    return { name, thread, doing, post: new P.Post(), up: false, asked: [], number: 0, answered: 0, deaths: 0 }
   }
 
   #spawn(i: number): { thread: Thread; doing: Int32Array } {
@@ -204,6 +226,7 @@ export class Seats implements Executor {
       )
       const begun = load(seat.doing, 0)
       const left = seat.asked
+      seat.deaths++
       Object.assign(seat, this.#spawn(i), { up: false, asked: [], number: 0 })
       seat.post.take()
       this.#mind(seat, i)
@@ -320,8 +343,10 @@ export class Seats implements Executor {
   /** The datagram is answered; false when somebody else has answered for it. */
   #answered(seat: Seat, place: Place, number: number): boolean {
     const at = seat.asked.findIndex((x) => x.number === number && x.asker === place.asker)
-    if (at >= 0) seat.asked.splice(at, 1)
-    return at >= 0
+    if (at < 0) return false
+    seat.asked.splice(at, 1)
+    seat.answered++
+    return true
   }
 
   #done(place: Place): void {

@@ -1,11 +1,14 @@
 // MTUs: what a tunnel adds must fit into the underlay, or frames of full size are dropped or cut.
 import { existsSync, readFileSync } from 'node:fs'
+import type { PortConfig } from '../config.ts'
+import { isDevice } from '../port_config.ts'
 import { type Check, type Finding, ok, skipped, warning } from './check.ts'
 
 /** Ethernet, IPv4, UDP and VXLAN around a frame: RFC 7348. */
 const VXLAN4 = 50
 
-function device(name: string, mtu: number, others: readonly { name: string; mtu: number }[]): Finding[] {
+function device(p: PortConfig, others: readonly PortConfig[]): Finding[] {
+  const { device: name, mtu } = p
   const path = `/sys/class/net/${name}/mtu`
   if (!existsSync(path)) return [skipped(`there is no device ${name}`)]
   const actual = Number(readFileSync(path, 'utf8'))
@@ -17,7 +20,7 @@ function device(name: string, mtu: number, others: readonly { name: string; mtu:
         `ip link set ${name} mtu ${mtu}`,
       ),
     )
-  const largest = Math.max(...others.filter((o) => o.name !== name).map((o) => o.mtu), 0)
+  const largest = Math.max(...others.filter((o) => o !== p).map((o) => o.mtu), 0)
   if (largest > 0 && actual < largest + VXLAN4)
     found.push(
       warning(
@@ -31,8 +34,10 @@ function device(name: string, mtu: number, others: readonly { name: string; mtu:
 export const mtu: Check = {
   name: 'mtu',
   about: 'MTUs of the devices behind ports, and room for a tunnel',
-  run: (config) =>
-    config.ports.length === 0
-      ? [skipped('no ports')]
-      : config.ports.flatMap((p) => device(p.name, p.mtu, config.ports)),
+  run(config) {
+    const ports = config.ports.filter(isDevice)
+    return ports.length === 0
+      ? [skipped('no port is on a device of the kernel')]
+      : ports.flatMap((p) => device(p, config.ports))
+  },
 }

@@ -5,6 +5,7 @@
 // on the way through a switch. All of it is asked and set by ethtool's ioctl (include/uapi/linux/ethtool.h).
 
 import { AF_INET, addressOf, close, ifindexOf, ioctl, SOCK_DGRAM, socket } from '../../sys/libc.ts'
+import { isDevice } from '../port_config.ts'
 import { type Check, type Finding, ok, skipped, warning } from './check.ts'
 
 const SIOCETHTOOL = 0x8946
@@ -57,5 +58,10 @@ function device(name: string): Finding[] {
 export const offloads: Check = {
   name: 'offloads',
   about: 'GRO, GSO, TSO and checksum offload of the devices behind ports',
-  run: (config) => (config.ports.length === 0 ? [skipped('no ports')] : config.ports.flatMap((p) => device(p.name))),
+  run(config) {
+    const ports = config.ports.filter(isDevice)
+    return ports.length === 0
+      ? [skipped('no port is on a device of the kernel')]
+      : ports.flatMap((p) => device(p.device))
+  },
 }

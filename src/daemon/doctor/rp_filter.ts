@@ -1,5 +1,6 @@
 // Reverse path filtering: with 1 the kernel drops what comes in by a device that it would not answer by.
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { isDevice } from '../port_config.ts'
 import { type Check, type Finding, ok, skipped, warning } from './check.ts'
 
 const file = (name: string): string => `/proc/sys/net/ipv4/conf/${name}/rp_filter`
@@ -20,5 +21,10 @@ function device(name: string): Finding[] {
 export const rpFilter: Check = {
   name: 'rp_filter',
   about: 'reverse path filtering on the devices behind ports',
-  run: (config) => (config.ports.length === 0 ? [skipped('no ports')] : config.ports.flatMap((p) => device(p.name))),
+  run(config) {
+    const ports = config.ports.filter(isDevice)
+    return ports.length === 0
+      ? [skipped('no port is on a device of the kernel')]
+      : ports.flatMap((p) => device(p.device))
+  },
 }
