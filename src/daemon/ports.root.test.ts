@@ -211,6 +211,7 @@ tc filter add dev vxlan0 ingress prio 1 protocol all flower enc_key_id 4 action 
       // Its number, and the memory of its rings, again. The rule that led to it leads nowhere.
       veth(b, 'b1', f, 'eth9')
       b.ip('addr add 10.0.0.2/24 dev b1')
+      a.ip('neigh flush all') // it knows b0's address for up to a minute
       await change(http, 'POST', '/ports', { name: 'p1', driver, device: 'eth9' })
       await run(['tc filter del dev p0 ingress', ...lines.slice(1)])
       await answered(a, '10.0.0.2')
