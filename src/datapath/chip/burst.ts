@@ -173,7 +173,7 @@ function stageInner(s: usize, dev: usize, data: usize, len: u32): void {
   const named = load<u32>(plan, PLAN_OUTER) != 0 && name != 0
   let flow: usize = 0
   if (named || load<u32>(plan, PLAN_CHUNKS) == PLAN_SMALL) {
-    const start: usize = named ? name : mask
+    const start = named ? <usize>name : mask
     const key = <u64>start | (<u64>generation << 32)
     const entry = smallEntry(a, b, c, start, BE_IP)
     const other = otherSmallEntry(entry)
