@@ -759,8 +759,8 @@ describe('ip link', slowly, () => {
         "RTNETLINK answers: File exists",
         "RTNETLINK answers: File exists",
         "",
-        "RTNETLINK answers: Invalid argument",
-        "RTNETLINK answers: Invalid argument",
+        "Error: erspan: it has sequence numbers and a key, and nothing else.",
+        "Error: erspan: the key has ten bits.",
         "Error: gre: a device without a remote is not supported.",
         "Error: ip6gre: dscp inherit, fwmark inherit and allow-localremote are not supported.",
       ]
