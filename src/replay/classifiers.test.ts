@@ -209,9 +209,9 @@ filter protocol all pref 1 fw chain 0 handle 0x108/0xff
 `.replace(' \tindex', '\tindex'),
     )
     expect(() => tc('tc filter add dev p1 egress protocol all pref 1 handle 9/0xf fw action drop')).toThrow(
-      'Invalid argument',
+      'filters of one preference share a mask',
     )
-    expect(() => tc('tc filter add dev p1 egress protocol all pref 1 fw action drop')).toThrow('Invalid argument')
+    expect(() => tc('tc filter add dev p1 egress protocol all pref 1 fw action drop')).toThrow('a handle is needed')
     expect(() => tc('tc filter add dev p1 egress protocol all pref 2 fw')).toThrow('not supported')
     tc('tc qdisc del dev p1 clsact')
   })
