@@ -176,7 +176,7 @@ function packets(suite: 'encap' | 'decap' | 'pcap') {
     const masks = numbers('--masks', o.masks ?? MASKS, 1, 32)
     const workers = numbers('--workers', o.workers ?? ['1'], 1, 16)
     if (suite === 'pcap') {
-      await pcapBench({ packets: o.packets ?? 1_000_000, runs: o.runs ?? 3, mhz, done })
+      await pcapBench({ packets: o.packets ?? 4_000_000, runs: o.runs ?? 3, mhz, done })
       return
     }
     const options = { runs: o.runs ?? 5, ms: o.ms ?? 200, mhz, done }
