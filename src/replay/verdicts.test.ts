@@ -71,9 +71,22 @@ test.each([
   ])
 })
 
-test('two ways that both go on are refused', () => {
-  expect(() => ways(`${POLICE} pipe / jump 2 action drop ${to(1)}`, 0)).toThrow('police cannot go on in two ways')
-  expect(() => ways(`pipe random determ jump 2 3 action drop ${to(1)}`, 0)).toThrow('gact random cannot go on')
+test('two ways that both go on', () => {
+  expect(ways(`${POLICE} pipe / jump 2 action drop ${to(1)}`, 3)).toEqual(['p1', '-', '-'])
+  expect(counted()).toEqual([
+    [3, 0, 2],
+    [2, 2, 0],
+    [1, 0, 0],
+  ])
+})
+
+test('two ways that both go on, by chance', () => {
+  expect(ways(`pipe random determ jump 2 3 action drop ${to(1)}`, 6)).toEqual(['-', '-', 'p1', '-', '-', 'p1'])
+  expect(counted()).toEqual([
+    [6, 0, 0],
+    [4, 4, 0],
+    [2, 0, 0],
+  ])
 })
 
 test.each([
