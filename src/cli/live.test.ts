@@ -74,10 +74,10 @@ test('no daemon: 3, and what to do; bad configuration: 2', slow, async () => {
     expect(said).toMatchObject({ status: 3, out: '' })
     expect(said.err).toMatch(/none: no daemon answers; "flowerbed run" starts one/)
   }
-  writeFileSync(join(dir, 'bad.yaml'), 'ports:\n  - name: p0\n    driver: raw_ip\n')
+  writeFileSync(join(dir, 'bad.yaml'), 'ports:\n  - name: p0\n    driver: vfio\n')
   const said = await flowerbed('run', '--config', join(dir, 'bad.yaml'))
   expect(said).toMatchObject({ status: 2, out: '' })
-  expect(said.err).toMatch(/bad\.yaml:3: ports\[0\]\.driver: no such port driver: raw_ip/)
+  expect(said.err).toMatch(/bad\.yaml:3: ports\[0\]\.driver: no such port driver: vfio/)
   expect(await flowerbed('run', '--socket', socket)).toMatchObject({ status: 3 })
 })
 
