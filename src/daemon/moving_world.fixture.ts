@@ -19,8 +19,11 @@ import type { EncapDetail, FlowPage } from './tables/flows.ts'
 
 const command = fileURLToPath(new URL('../../bin/flowerbed', import.meta.url))
 
-/** Milliseconds: the least that leave a loaded machine the time to follow. */
-const REACHABLE = 3000
+/**
+ * Milliseconds: the least that leave a loaded machine the time to follow. The kernel makes a time of reachability of 0.5 to
+ * 1.5 times the one; were it shorter than the delay, an IPv6 neighbour would never go stale: its own probe counts as use.
+ */
+const REACHABLE = 7000
 const PROBE = 3000
 const RETRANS = 250
 

@@ -133,11 +133,11 @@ describe.each([
     const ours = (): string[] => said.split('\n').filter((line) => line.startsWith(w.nexthop(1)) && /dev p1/.test(line))
     try {
       await expect
-        .poll(() => ours().filter((line) => /REACHABLE/.test(line)).length, { timeout: 60_000 })
+        .poll(() => ours().filter((line) => /REACHABLE/.test(line)).length, { timeout: 90_000 })
         .toBeGreaterThan(1)
       expect(ours().filter((line) => /STALE/.test(line))).toEqual([])
       w.silence()
-      await expect.poll(() => w.f.ip(`neigh show ${hop}`), { timeout: 60_000 }).toContain('STALE')
+      await expect.poll(() => w.f.ip(`neigh show ${hop}`), { timeout: 90_000 }).toContain('STALE')
       const last = ours().length
       await new Promise((resolve) => setTimeout(resolve, 2000))
       expect(
@@ -150,7 +150,7 @@ describe.each([
     } finally {
       monitor.kill()
     }
-  }, 120_000)
+  }, 240_000)
 
   test('the trace points were told', () => {
     const events = new Set(told.map((line) => line.split(' ')[0]))
