@@ -2,17 +2,14 @@
 
 import type { Arena } from '../memory/arena.ts'
 import * as Q from '../memory/layout/queue.ts'
-import type { OpenPort, PortDriver, PortSpec, QueueDriver, Room } from './port.ts'
+import type { OpenPort, PortDatapath, PortDriver, PortSpec, QueueDriver, Room } from './port.ts'
+import { flushEach } from './queue_list.ts'
+
+const letGo = (dp: PortDatapath, _q: number, pkt: number): void => dp.release(pkt)
 
 export const dummyQueue: QueueDriver = {
   receive: () => 0,
-  flush(dp, q) {
-    const { m } = dp.a
-    const n = m[(q + Q.QUEUE_LIST_COUNT) >> 2]
-    m[(q + Q.QUEUE_LIST_COUNT) >> 2] = 0
-    const list = m[(q + Q.QUEUE_LIST) >> 2] >> 2
-    for (let i = 0; i < n; i++) dp.release(m[list + i])
-  },
+  flush: (dp, q) => flushEach(dp, q, letGo),
 }
 
 export const dummy: PortDriver = {

@@ -27,6 +27,7 @@ import { v4Of } from './endpoints.ts'
 import { closeGuards, guard } from './guard.ts'
 import type { OpenPort, PortDatapath, PortDriver, PortSpec, QueueDriver, Room } from './port.ts'
 import { PortError, portError } from './port_error.ts'
+import { flushEach } from './queue_list.ts'
 import { NO_ROOM, REFUSED, TOO_LONG } from './raw_ip_process.ts'
 
 const ETH_LEN = 14
@@ -48,13 +49,7 @@ export const rawIpQueue: QueueDriver = {
     }
     return n
   },
-  flush(dp, q) {
-    const { m } = dp.a
-    const n = m[(q + Q.QUEUE_LIST_COUNT) >> 2]
-    m[(q + Q.QUEUE_LIST_COUNT) >> 2] = 0
-    const list = m[(q + Q.QUEUE_LIST) >> 2] >> 2
-    for (let i = 0; i < n; i++) sendOne(dp, q, m[list + i])
-  },
+  flush: (dp, q) => flushEach(dp, q, sendOne),
 }
 
 /** A packet, with an Ethernet header before it; 0: something else came, -1: nothing. */

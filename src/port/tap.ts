@@ -13,6 +13,7 @@ import { EAGAIN, EINTR, ENOBUFS } from '../sys/sys_error.ts'
 import { linkOf, setMtu, setUp } from './link.ts'
 import type { OpenPort, PortDatapath, PortDriver, PortSpec, QueueDriver, Room } from './port.ts'
 import { PortError, portError } from './port_error.ts'
+import { flushEach } from './queue_list.ts'
 import { segment, VNET_F_NEEDS_CSUM, VNET_LEN } from './segment.ts'
 
 const TUNSETIFF = 0x400454ca
@@ -44,13 +45,7 @@ export const tapQueue: QueueDriver = {
     }
     return n
   },
-  flush(dp, q) {
-    const { m } = dp.a
-    const n = m[(q + Q.QUEUE_LIST_COUNT) >> 2]
-    m[(q + Q.QUEUE_LIST_COUNT) >> 2] = 0
-    const list = m[(q + Q.QUEUE_LIST) >> 2] >> 2
-    for (let i = 0; i < n; i++) sendOne(dp, q, m[list + i])
-  },
+  flush: (dp, q) => flushEach(dp, q, sendOne),
 }
 
 /** Two vectors at the queue's place for them; returns their address as the kernel sees it. */

@@ -141,6 +141,15 @@ function receiveStaged(list: usize, n: i32, dev: usize, block: usize, mask: usiz
   return run(n, dev, block)
 }
 
+/** The stage of a packet of which nothing is known yet. */
+// @ts-ignore: decorator
+@inline
+function beginStage(s: usize, pkt: usize): void {
+  store<usize>(s, pkt)
+  store<usize>(s, FLOW_UNKNOWN, STAGE_FLOW)
+  store<usize>(s, 0, STAGE_TUNNEL)
+}
+
 /** What is to be done with each packet, into the burst's stages: no filters, so that only tunnels can take it. */
 function stageBare(list: usize, n: i32, dev: usize): i32 {
   const longest = load<u32>(dev, NETDEV_MTU) + MTU_SLACK
@@ -150,9 +159,7 @@ function stageBare(list: usize, n: i32, dev: usize): i32 {
     const pkt = load<usize>(list + ((<usize>k) << 2))
     if (load<usize>(pkt, PKT_DEV) != dev) break
     const len = load<u32>(pkt, PKT_LEN)
-    store<usize>(s, pkt)
-    store<usize>(s, FLOW_UNKNOWN, STAGE_FLOW)
-    store<usize>(s, 0, STAGE_TUNNEL)
+    beginStage(s, pkt)
     if (len <= longest) stageInner(s, dev, load<usize>(pkt, PKT_DATA), len)
   }
   return k
@@ -256,9 +263,7 @@ function stageSearched(list: usize, n: i32, dev: usize, plan: usize): i32 {
     if (load<usize>(pkt, PKT_DEV) != dev) break
     const data = load<usize>(pkt, PKT_DATA)
     const len = load<u32>(pkt, PKT_LEN)
-    store<usize>(s, pkt)
-    store<usize>(s, FLOW_UNKNOWN, STAGE_FLOW)
-    store<usize>(s, 0, STAGE_TUNNEL)
+    beginStage(s, pkt)
     if (len > longest || !isQuick(data, len)) continue
     const flow = search(plan, quickKey(data, dev, ifindex), BE_IP)
     if (flow == 0) {
