@@ -3,12 +3,13 @@
 //
 //   A  a0 10.0.0.1, 10.0.6.1 ── p0 [ F ] p1 ── b0 192.168.77.2, fd77::2  B  vx4 10.0.0.2, vx6 10.0.6.2
 
-import { type ChildProcess, spawn } from 'node:child_process'
+import type { ChildProcess } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { makeNamespace, type Namespace, removeNamespaces, veth } from './netns.fixture.ts'
+import { said } from './process.fixture.ts'
 
 const command = fileURLToPath(new URL('../../bin/flowerbed', import.meta.url))
 
@@ -109,25 +110,10 @@ export async function makeLiveWorld(driver: string, options: object, underlay = 
     scripts: ['setup.tc'],
   }
   writeFileSync(join(dir, 'c.yaml'), JSON.stringify(config))
-  const daemon = spawn(
-    'ip',
-    ['netns', 'exec', f.name, process.execPath, command, 'run', '--config', join(dir, 'c.yaml')],
-    {
-      stdio: ['ignore', 'pipe', 'pipe'],
-    },
-  )
-  let log = ''
-  await new Promise<void>((resolve, reject) => {
-    const hear = (text: Buffer): void => {
-      log += text
-      if (log.includes('"ready"')) resolve()
-    }
-    daemon.stdout.on('data', hear)
-    daemon.stderr.on('data', hear)
-    daemon.on('exit', (code) => reject(new Error(`the daemon ended (${code}):\n${log}`)))
-  })
+  const daemon = f.start(process.execPath, command, 'run', '--config', join(dir, 'c.yaml'))
+  const heard = await said(daemon)
   if (isTap) for (const i of [0, 1]) f.ip(`link set p${i} master br${i}`)
-  return { a, f, b, daemon, log: () => log, dir }
+  return { a, f, b, daemon, log: () => heard.text, dir }
 }
 
 export async function transfer(

@@ -15,6 +15,7 @@ import { fileURLToPath } from 'node:url'
 import { openCapture } from '../port/capture/capture.ts'
 import { getTable } from './http_client.ts'
 import { makeNamespace, type Namespace, removeNamespaces, veth } from './netns.fixture.ts'
+import { said } from './process.fixture.ts'
 import type { EncapDetail, FlowPage } from './tables/flows.ts'
 
 const command = fileURLToPath(new URL('../../bin/flowerbed', import.meta.url))
@@ -118,19 +119,16 @@ tc filter add dev p0 ingress prio 2 protocol all flower action drop
     }),
   )
   const children: ChildProcess[] = []
-  const start = (ns: Namespace, ready: string, program: string, ...args: string[]): Promise<{ text: string }> =>
-    new Promise((resolve, reject) => {
-      const child = ns.start(program, ...args)
-      children.push(child)
-      const heard = { text: '' }
-      const hear = (text: Buffer): void => {
-        heard.text += text
-        if (heard.text.includes(ready)) resolve(heard)
-      }
-      child.stdout!.on('data', hear)
-      child.stderr!.on('data', hear)
-      child.on('exit', (code) => reject(new Error(`${program} ended (${code}):\n${heard.text}`)))
-    })
+  const start = (
+    ns: Namespace,
+    ready: string,
+    program: string,
+    ...args: string[]
+  ): Promise<{ readonly text: string }> => {
+    const child = ns.start(program, ...args)
+    children.push(child)
+    return said(child, ready)
+  }
   const files = [1, 2].map((i) => join(dir, `b${i}.pcap`))
   const filter = [
     '-Z',

@@ -1,6 +1,6 @@
 // The life of live ports: what of an uplink stays the kernel's, devices that go down and away and come back, a thread that
 // dies. Real interfaces, in namespaces of the test's own.
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
+import { type ChildProcess, spawnSync } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -15,6 +15,7 @@ import { FrontEnd } from './front_end.ts'
 import { change, getTable } from './http_client.ts'
 import { openLog } from './log.ts'
 import { makeNamespace, type Namespace, removeNamespaces, veth, whyNoNamespaces } from './netns.fixture.ts'
+import { said } from './process.fixture.ts'
 import type { PortRow } from './tables/index.ts'
 
 const skip = whyNoNamespaces('ping')
@@ -46,26 +47,10 @@ async function start(ns: Namespace, ports: object[], setup: string, ready = '"re
   writeFileSync(join(dir, 'setup.tc'), setup)
   const config = { socket: join(dir, 's'), ports, scripts: ['setup.tc'], workers: 2 }
   writeFileSync(join(dir, 'c.yaml'), JSON.stringify(config))
-  const child = spawn(
-    'ip',
-    ['netns', 'exec', ns.name, process.execPath, command, 'run', '--config', join(dir, 'c.yaml')],
-    {
-      stdio: ['ignore', 'pipe', 'pipe'],
-    },
-  )
-  let log = ''
-  const said = new Promise<void>((resolve, reject) => {
-    const hear = (text: Buffer): void => {
-      log += text
-      if (log.includes(ready)) resolve()
-    }
-    child.stdout.on('data', hear)
-    child.stderr.on('data', hear)
-    child.once('exit', (code) => (log.includes(ready) ? resolve() : reject(new Error(`it ended (${code}):\n${log}`))))
-  })
-  await said
+  const child = ns.start(process.execPath, command, 'run', '--config', join(dir, 'c.yaml'))
+  const heard = await said(child, ready)
   if (child.exitCode === null) running.push(child)
-  return { process: child, log: () => log }
+  return { process: child, log: () => heard.text }
 }
 
 const FORWARD = `

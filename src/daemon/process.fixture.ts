@@ -26,6 +26,20 @@ export interface Place {
   readonly lines?: readonly string[]
 }
 
+/** Hears what a process says on both its outputs. Resolves when it has said `ready`, throws when it ends before. */
+export function said(child: ChildProcess, ready = '"ready"'): Promise<{ readonly text: string }> {
+  const heard = { text: '' }
+  return new Promise((resolve, reject) => {
+    const hear = (text: Buffer): void => {
+      heard.text += text
+      if (heard.text.includes(ready)) resolve(heard)
+    }
+    child.stdout!.on('data', hear)
+    child.stderr!.on('data', hear)
+    child.once('exit', (code) => reject(new Error(`${child.spawnargs.join(' ')} ended (${code}):\n${heard.text}`)))
+  })
+}
+
 /** Starts `flowerbed run` on a configuration; resolves when it is ready, or has ended. */
 export const startProcess = (config: object, ...options: string[]): Promise<DaemonProcess> =>
   startProcessAt({}, config, ...options)
