@@ -41,11 +41,11 @@ export interface Actor extends World {
   readonly tun2: number
 }
 
-/** Lays out the world; `more` adds what the model begins with. */
+/** Lays out the world; `more` adds what the model begins with. `mode`: MODE_*. */
 export const setup =
-  (more: (c: Actor) => void = () => {}) =>
+  (more: (c: Actor) => void = () => {}, mode?: number) =>
   (m: Int32Array, memory: WebAssembly.Memory): void => {
-    const w = worldIn(layOutArena(memory, OPTIONS))
+    const w = worldIn(layOutArena(memory, OPTIONS), mode)
     m[P1] = w.p1
     m[VXLAN0] = w.vxlan0
     m[TUN] = tunKey(w.a, HOP)
@@ -112,13 +112,20 @@ export const worker =
     }
   }
 
-/** After a schedule: runs what is left, and looks at every invariant. `flows`: those that should be there now. */
-export function quiet(memory: WebAssembly.Memory, flows: (c: Actor) => number[]): { c: Actor; wrong: string[] } {
+/**
+ * After a schedule: runs what is left, and looks at every invariant. `flows`: those that should be there now; `now`: what the
+ * clock says by then, ms.
+ */
+export function quiet(
+  memory: WebAssembly.Memory,
+  flows: (c: Actor) => number[],
+  now = 0,
+): { c: Actor; wrong: string[] } {
   const c = actorOf(attachArena(memory))
   const { a } = c
-  openEncap(a, { flows: plainFlows, now: () => 0 })
+  openEncap(a, { flows: plainFlows, now: () => now })
   online(a.m, rcuOf(a), readerOf(a))
-  runWork(a, 0)
+  runWork(a, now)
   const wrong = violations(a, flows(c))
   offline(a.m, rcuOf(a), readerOf(a))
   return { c, wrong }

@@ -1,23 +1,27 @@
 // A header is replaced while packets use it: a reader copies the MAC that it finds, the event worker publishes another.
 //
 // The reader is what a datapath worker is: it loads ENCAP_HEADER once for a packet, copies, and says quiescent when the
-// packet is gone. 48 of races.ts.
+// packet is gone. 48 of races.ts. And a next hop that is a kernel's is asked for until something is heard of it: 92.
 
 import { rcuOf } from '../memory/arena.ts'
 import { ENCAP_HEADER } from '../memory/layout/encap.ts'
+import { NETDEV_F_KERNEL, NETDEV_FEATURES } from '../memory/layout/netdev.ts'
 import { alloc, free, reclaim } from '../memory/pool.ts'
 import { readerOf } from '../memory/thread_record.ts'
-import { store } from '../sync/atomic.ts'
+import { NEIGH_ASKED, neighLookup } from '../net/neigh.ts'
+import { exchange, store } from '../sync/atomic.ts'
 import { deref, offline, online, publish } from '../sync/rcu.ts'
+import { dropDelayed } from '../sync/workqueue.ts'
 import type { Scenario } from '../testing/scenario.ts'
 import { freeHeader, headerBytes } from '../tunnel/header.ts'
 import { NUD_FAILED, NUD_PERMANENT } from '../wire/rtm_neigh.ts'
+import { AF_INET } from '../wire/rtm_route.ts'
 import { entryOf } from './attach.ts'
 import { runWork } from './encap.ts'
 import { ENTRY_TEMPLATE } from './encap_entry.ts'
-import { type Actor, enter, HOP, OUT, reading, setup, WORDS } from './model_world.fixture.ts'
-import { lockEncaps, unlockEncaps } from './root.ts'
-import { addFlow, setNeigh } from './world.fixture.ts'
+import { type Actor, enter, HOP, OUT, part, quiet, reading, setup, WORDS, worker } from './model_world.fixture.ts'
+import { KICK_INTERVAL, lockEncaps, MODE_OFFLOAD, queueOf, unlockEncaps } from './root.ts'
+import { addFlow, ip, setNeigh } from './world.fixture.ts'
 
 const FLOW = OUT
 const SEEN = OUT + 1
@@ -109,4 +113,39 @@ export const badEdit = scenario((c) => {
   deref(a.m, e >> 2)
   for (let i = 3; i < 6; i++) a.u8[o + i] = 4
   unlockEncaps(a)
+})
+
+// ---- 92: the mirror of a kernel takes a question, and it is lost
+const theKernels = (c: Actor): void => {
+  c.a.m[(c.p1 + NETDEV_FEATURES) >> 2] |= NETDEV_F_KERNEL
+}
+const adder = part((c) => {
+  c.a.m[FLOW] = addFlow(c, [{ tun: c.tun, dev: c.vxlan0 }])
+})
+/** Takes the question for the next hop away: was it out? */
+function takeQuestion(c: Actor): boolean {
+  const n = neighLookup(c.a, AF_INET, ip(HOP), c.p1)
+  return n !== 0 && exchange(c.a.m, (n + NEIGH_ASKED) >> 2, 0) !== 0
+}
+const loser = part((c) => void takeQuestion(c))
+
+const pursued = (run?: (c: Actor) => void): Scenario<Actor> => ({
+  words: WORDS,
+  setup: setup(theKernels, MODE_OFFLOAD),
+  enter,
+  preemptions: 1,
+  threads: [adder, loser, worker(2, run)],
+  check(m, memory) {
+    const { c, wrong } = quiet(memory, () => [m[FLOW]], KICK_INTERVAL)
+    if (wrong.length > 0) return wrong.join('; ')
+    return takeQuestion(c) ? undefined : 'nobody asks again'
+  },
+})
+/** A second later the question is out again, whenever the first was taken. */
+export const goodPursue = pursued()
+
+/** The twin asks once: its event worker forgets what was to be done later. */
+export const badPursue = pursued((c) => {
+  runWork(c.a, 0)
+  dropDelayed(c.a.m, queueOf(c.a), () => {})
 })

@@ -243,10 +243,14 @@ export function settleLocked(a: Arena, e: number, pinned: Pinned[]): void {
   if (!isSoftware(a)) pursueLocked(a, e, now)
 }
 
-/** MODE_OFFLOAD: a next hop that nobody asked for is asked, one that failed is asked again in a while (race 92). */
+/**
+ * MODE_OFFLOAD: a next hop that nobody asked for is asked, and asked again in a while, as is one that failed (race 92): the
+ * one question may be lost, on its way to the kernel or in it, and no event would tell.
+ */
 function pursueLocked(a: Arena, e: number, why: number): void {
-  if (why === SLOW_NEIGH_FAILED) postKick(a)
+  if (why !== SLOW_NEIGH_NONE && why !== SLOW_NEIGH_FAILED) return
   if (why === SLOW_NEIGH_NONE) askNeigh(a, a.m[(e + ENTRY_NHE) >> 2])
+  postKick(a)
 }
 
 function changed(a: Arena, e: number): void {
