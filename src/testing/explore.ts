@@ -12,6 +12,7 @@
 import { add, load, wait, wake } from '../sync/atomic.ts'
 import { spawn, type Thread } from '../sync/thread.ts'
 import * as Control from './explore_control.ts'
+import { takeSnapshot } from './explore_memory.ts'
 import { defaultChoice, nextPrefix, parse, print, same, spending } from './explore_schedule.ts'
 import type { Scenario } from './scenario.ts'
 
@@ -24,6 +25,16 @@ export interface Bounds {
   failures?: number
   /** More steps than this in one schedule are a failure. */
   steps?: number
+  /** Stop after so many milliseconds. */
+  ms?: number
+  /** Where an exploration stopped, to go on from there. */
+  from?: Position
+}
+
+/** The next schedule of an exploration: its bound of preemptions, and its beginning. */
+export interface Position {
+  readonly bound: number
+  readonly prefix: readonly number[]
 }
 
 export interface Failure {
@@ -38,6 +49,8 @@ export interface Report {
   /** All schedules within the bounds were run. */
   readonly complete: boolean
   readonly failures: readonly Failure[]
+  /** What comes next, when it stopped because of a limit. */
+  readonly next?: Position
 }
 
 export interface Explorer {
@@ -81,6 +94,8 @@ export function startExplorer(): Explorer {
 interface Run {
   /** Runs the schedule that begins with these steps (log entries), then goes on without preemption. */
   schedule(prefix: ArrayLike<number>, steps: number): string | undefined
+  /** Did all schedules since the last call begin with the memory that they should? */
+  verify(): boolean
   /** The steps of the last schedule. */
   trace(): Int32Array
   /** Bit mask of the threads that may die. */
@@ -120,7 +135,7 @@ async function openRun(pool: Thread[], model: URL, name: string): Promise<Run> {
       wait(ctl, Control.SEQ, seq, 10)
     }
   }
-  const snapshot = m.slice()
+  const snapshot = takeSnapshot(m)
 
   /** Gives thread t the turn, and comes back when it hands over. */
   const resume = (t: number, budget: number, kill = 0): void => {
@@ -182,7 +197,7 @@ async function openRun(pool: Thread[], model: URL, name: string): Promise<Run> {
 
   return {
     schedule(prefix, steps) {
-      m.set(snapshot)
+      snapshot.restore()
       ctl[Control.STEPS] = 0
       ctl[Control.STEPS_MAX] = Math.min(steps, Control.LOG_WORDS - all)
       for (let t = 0; t < all; t++) ctl[Control.STATE + t] = t === supervisor ? Control.IDLE : Control.READY
@@ -194,6 +209,7 @@ async function openRun(pool: Thread[], model: URL, name: string): Promise<Run> {
       }
       return what
     },
+    verify: () => snapshot.verify(),
     trace: () => log.slice(0, ctl[Control.STEPS]),
     mortal: (scenario.mortal ?? scenario.threads.map((_, t) => t)).reduce((mask, t) => mask | (1 << t), 0),
     preemptions: scenario.preemptions,
@@ -217,28 +233,56 @@ const nextMessage = (t: Thread): Promise<unknown> =>
     }),
   ])
 
+/** Schedules between two looks at the whole memory: few at first, when pages are still found. */
+const VERIFY_MAX = 512
+
+interface Progress extends Position {
+  readonly schedules: number
+  readonly steps: number
+  readonly failures: readonly Failure[]
+  /** Has this bound schedules of its own? With more preemptions there are no more, when it has not. */
+  readonly own: boolean
+}
+
 /** All schedules without a preemption, then with one, and so on: what fails, fails with as few as possible. */
 function exploreAll(run: Run, bounds: Bounds): Report {
   const { preemptions = run.preemptions ?? 2, kills = 0, schedules = 100_000, failures = 1, steps = 5000 } = bounds
-  const failed: Failure[] = []
-  let count = 0
-  let longest = 0
-  const report = (complete: boolean): Report => ({ schedules: count, steps: longest, complete, failures: failed })
-  for (let bound = 0; bound <= preemptions; bound++) {
-    const before = count
-    for (let prefix: number[] | undefined = []; prefix !== undefined; ) {
-      const what = run.schedule(prefix, steps)
-      const trace = run.trace()
-      const spent = spending(trace)
-      prefix = nextPrefix(trace, spent, bound, kills, run.mortal)
-      if (spent[trace.length].preempted < bound) continue // run at a lower bound already
-      count++
-      longest = Math.max(longest, trace.length)
-      if (what !== undefined) failed.push({ schedule: print(trace), what })
-      if (failed.length >= failures) return report(false)
-      if (count >= schedules) return report(prefix === undefined && bound === preemptions)
+  const { ms = Number.POSITIVE_INFINITY, from = { bound: 0, prefix: [] } } = bounds
+  const until = performance.now() + ms
+  let now: Progress = { ...from, schedules: 0, steps: 0, failures: [], own: from.prefix.length > 0 }
+  let sure = now
+  let interval = 1
+  for (let left = interval; ; ) {
+    const what = run.schedule(now.prefix, steps)
+    const trace = run.trace()
+    const spent = spending(trace)
+    const prefix = nextPrefix(trace, spent, now.bound, kills, run.mortal)
+    const own = spent[trace.length].preempted >= now.bound // else it was run at a lower bound
+    const past = now
+    now = {
+      bound: prefix === undefined ? past.bound + 1 : past.bound,
+      prefix: prefix ?? [],
+      schedules: past.schedules + (own ? 1 : 0),
+      steps: own ? Math.max(past.steps, trace.length) : past.steps,
+      failures: own && what !== undefined ? [...past.failures, { schedule: print(trace), what }] : past.failures,
+      own: prefix !== undefined && (past.own || own),
     }
-    if (count === before) break // with more preemptions there are no more schedules
+    const all = prefix === undefined && (past.bound >= preemptions || !(past.own || own))
+    const enough = now.failures.length >= failures
+    const stop = all || enough || now.schedules >= schedules || performance.now() >= until
+    if (!stop && --left > 0) continue
+    if (!run.verify()) {
+      now = sure
+      interval = 1
+    } else if (!stop) {
+      sure = now
+      interval = Math.min(interval * 2, VERIFY_MAX)
+    } else {
+      const { schedules: count, steps: longest, failures: failed, bound, prefix: rest } = now
+      const report = { schedules: count, steps: longest, failures: failed }
+      if (all && !enough) return { ...report, complete: true }
+      return enough ? { ...report, complete: false } : { ...report, complete: false, next: { bound, prefix: rest } }
+    }
+    left = interval
   }
-  return report(true)
 }
