@@ -28,7 +28,7 @@ const MAY_IMPORT: [folder: string, ...may: string[]][] = [
   ['sync'],
   ['sys'],
   ['memory', 'sync'],
-  ['testing', 'sync', 'memory', 'wire'],
+  ['testing', 'sync', 'sys', 'memory', 'wire'],
   ['port', 'sync', 'sys', 'memory', 'wire'],
   ['net', 'sync', 'memory', 'wire'],
   ['conntrack', 'sync', 'memory', 'wire', ...TC_TEXT],

@@ -130,7 +130,9 @@ function row(j: Job): string {
 }
 
 const jobs = await allJobs()
-const threads = Array.from({ length: number('threads') }, () => spawn(new URL('./explore_thread.ts', import.meta.url)))
+const threads = Array.from({ length: number('threads') }, (_, i) =>
+  spawn(new URL('./explore_thread.ts', import.meta.url), i % availableParallelism()),
+)
 const begin = performance.now()
 let told = 0
 await Promise.all(
