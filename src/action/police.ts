@@ -1,5 +1,5 @@
 // police: a token bucket in front of the rest of the list (m_police.c, act_police.c): packets beyond `rate` and `burst`
-// (or `pkts_rate` and `pkts_burst`, or longer than `mtu`) exceed and get the first verdict of conform-exceed, the others
+// (or `pkts_rate` and `pkts_burst`, or longer than `mtu`, or all while the average is at `avrate`) exceed and get the first verdict of conform-exceed, the others
 // the second, which is pass when none is written.
 //
 // In the kernel the instance's control is the verdict of who exceeds. Here ACT_CONTROL is that of who conforms, because
@@ -8,6 +8,7 @@
 import {
   ACT_CONTROL,
   ACT_CONTROL2,
+  ACT_EST,
   ACT_PARAMS,
   TC_ACT_OK,
   TC_ACT_SHOT,
@@ -180,7 +181,10 @@ function bucketRefused(m: Int32Array, act: number): string | undefined {
   const p = m[(act + BLOCK) >> 2]
   const isPeak = (m[(p + Police.POLICE_FLAGS) >> 2] & Police.POLICE_PEAK) !== 0
   const overhead = m[(p + Police.POLICE_RATE_OVERHEAD) >> 2] & 0xffff
-  return isPeak || overhead !== 0 ? 'Offload is not supported with peakrate, avrate or overhead' : undefined
+  const isAverage = m[(p + Police.POLICE_AVRATE) >> 2] !== 0
+  return isPeak || isAverage || overhead !== 0
+    ? 'Offload is not supported with peakrate, avrate or overhead'
+    : undefined
 }
 
 /** What a driver says to it as the rate of a port (a matchall with nothing else). */
@@ -242,7 +246,7 @@ export const police: ActionKind = {
     out.nl()
   },
 
-  init(c, act, d, o, end) {
+  init(c, act, d, o, end, old) {
     const { m } = c.a
     checkAttrs(d, o, end, attrs, POLICY)
     const tbf = attrs[TCA_POLICE_TBF]
@@ -254,9 +258,9 @@ export const police: ActionKind = {
       if (d.getUint32(tbf + Tbf.PEAKRATE + Tbf.SPEC_RATE, true))
         checkTable(d, tbf + Tbf.PEAKRATE, attrs[TCA_POLICE_PEAKRATE])
     }
-    // An average rate needs an estimator, which comes with the filter or not at all.
-    if (attrs[TCA_POLICE_AVRATE])
-      throw new NetlinkError(EINVAL, 'police: avrate needs an estimator', attrs[TCA_POLICE_AVRATE] - NLA_HDRLEN)
+    // An average rate needs an estimator, which comes with the filter that makes the instance, or not at all.
+    const est = m[(act + ACT_EST) >> 2] || (old === 0 ? 0 : m[(old + ACT_EST) >> 2])
+    if (attrs[TCA_POLICE_AVRATE] && est === 0) throw new NetlinkError(EINVAL)
     const result = attrs[TCA_POLICE_RESULT] ? d.getInt32(attrs[TCA_POLICE_RESULT], true) : 0
     if (isGoto(result)) throw new NetlinkError(EINVAL, 'goto chain not allowed on fallback')
     checkControl(result)
@@ -267,6 +271,8 @@ export const police: ActionKind = {
       throw new NetlinkError(EINVAL, 'packet-per-second and byte-per-second rate limits not allowed in same action')
     const block = alloc(c.a, Police.POLICE_SIZE, TAG_POLICE)
     fill(c, block, d, tbf)
+    m[(block + Police.POLICE_AVRATE) >> 2] = attrs[TCA_POLICE_AVRATE] ? d.getInt32(attrs[TCA_POLICE_AVRATE], true) : 0
+    m[(block + Police.POLICE_EST) >> 2] = est
     m[(act + BLOCK) >> 2] = block
     m[(act + BURST) >> 2] = d.getUint32(tbf + Tbf.BURST, true)
     try {
@@ -323,6 +329,7 @@ export const police: ActionKind = {
     if (flags & Police.POLICE_RATE) dumpSpec(m, p, b.d, o + Tbf.RATE, RATE_FIELDS)
     if (flags & Police.POLICE_PEAK) dumpSpec(m, p, b.d, o + Tbf.PEAKRATE, PEAK_FIELDS)
     if (m[(act + ACT_CONTROL) >> 2] !== 0) b.attrU32(TCA_POLICE_RESULT, m[(act + ACT_CONTROL) >> 2])
+    if (m[(p + Police.POLICE_AVRATE) >> 2] !== 0) b.attrU32(TCA_POLICE_AVRATE, m[(p + Police.POLICE_AVRATE) >> 2] >>> 0)
     dumpTm(c, act, b, TCA_POLICE_TM)
   },
 }

@@ -82,6 +82,15 @@ export function parseTime64(word: string): number {
   return scale === undefined ? Number.NaN : Math.trunc(parts[0] * scale)
 }
 
+/** get_time(): microseconds in 32 bits; NaN when the word is no time. A number without a unit is microseconds. */
+export function parseTime(word: string): number {
+  const parts = split(word)
+  const unit = parts?.[1].toLowerCase() ?? ''
+  if (!parts || unit.startsWith('n')) return Number.NaN
+  const us = parts[0] * (unit === '' ? 1 : (TIME_UNITS[unit] ?? Number.NaN) / 1e3)
+  return Number.isNaN(us) ? us : Math.trunc(us) >>> 0
+}
+
 /** sprint_time64: "200ms", three significant digits. */
 export function formatTime64(ns: number): string {
   const g = (v: number): string => String(Number(v.toPrecision(3)))

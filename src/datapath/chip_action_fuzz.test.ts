@@ -66,6 +66,7 @@ const police = fc.array(word, { minLength: S.POLICE_SIZE / 4, maxLength: S.POLIC
   a.m.set(words, p >> 2)
   a.m[(p + S.POLICE_LOCK) >> 2] = 0
   a.m[(p + S.POLICE_FLAGS) >> 2] &= 7
+  a.m[(p + S.POLICE_EST) >> 2] = reserve(a, S.EST_SIZE)
   return p
 })
 const gate = fc

@@ -28,7 +28,8 @@ import {
   unlockKind,
 } from './action_table.ts'
 import { ACTIONS_MAX } from './compile.ts'
-import type { FlowContext } from './context.ts'
+import { estimatorsWaiting, type FlowContext } from './context.ts'
+import { makeEstimator, rateOfLocked, startEstimator } from './estimator.ts'
 import { actionStats } from './stats_message.ts'
 
 const HW_STATS_ANY = Tca.TCA_ACT_HW_STATS_IMMEDIATE | Tca.TCA_ACT_HW_STATS_DELAYED
@@ -45,6 +46,8 @@ interface Init {
   readonly replace?: ((act: number, fresh: number) => void) | undefined
   /** TCA_CLS_FLAGS_* of the filter. */
   readonly clsFlags: number
+  /** TCA_RATE of the filter, for instances that it makes; 0 without. */
+  readonly rate: number
 }
 
 /**
@@ -111,6 +114,7 @@ function initAction(c: FlowContext, d: DataView, at: number, how: Init): number 
     const fresh = makeAction(a, kind)
     try {
       setCommon(c, d, fresh, index, how.clsFlags)
+      if (how.rate !== 0) makeEstimator(a, fresh, d, how.rate, c.now())
       kind.init(c.actions, fresh, d, o, end, there)
     } catch (e) {
       discardAction(a, fresh)
@@ -123,6 +127,7 @@ function initAction(c: FlowContext, d: DataView, at: number, how: Init): number 
     }
     try {
       insertAction(a, fresh, how.bind)
+      startEstimator(a, estimatorsWaiting(a), fresh)
       return fresh
     } catch (e) {
       freeAction(a, c.actions, kind, fresh)
@@ -173,7 +178,7 @@ export function dumpActionLocked(c: FlowContext, act: number, order: number, b: 
   const nest = b.nest(order)
   b.attrStr(Tca.TCA_ACT_KIND, kind.name)
   const stats = b.nest(Tca.TCA_ACT_STATS)
-  actionStats(b, actionStatsLocked(a, act))
+  actionStats(b, actionStatsLocked(a, act), rateOfLocked(a, act))
   b.nestEnd(stats)
   const cookie = m[(act + ACT_COOKIE) >> 2]
   if (cookie !== 0) b.attrSlice(Tca.TCA_ACT_COOKIE, a.u8, cookie + 1, a.u8[cookie])

@@ -76,7 +76,7 @@ export function newAction(c: FlowContext, d: DataView, reply: Reply): void {
           replaced.push(act)
         }
   c.actions.block = 0
-  const n = initActions(c, d, tab, { bind: false, replace, clsFlags: 0 }, acts)
+  const n = initActions(c, d, tab, { bind: false, replace, clsFlags: 0, rate: 0 }, acts)
   if (isTold(c, flags)) {
     const nest = beginActions(d, Tca.RTM_NEWACTION, flags)
     for (let i = 0; i < n; i++) dumpAction(c, acts[i], i + 1, builder, false)

@@ -25,6 +25,7 @@ import { alloc, free, freeRcu, TAG_ACTION, TAG_COOKIE, TAG_LOCAL } from '../memo
 import { ACTION } from '../sync/lock_order.ts'
 import { lock, unlock } from '../sync/mutex.ts'
 import { EEXIST, ENOSPC, NetlinkError } from '../wire/netlink_error.ts'
+import { discardEstimator, endEstimatorLocked } from './estimator.ts'
 import { idrAlloc, idrFind, idrInsert, idrNext, idrRemove } from './idr.ts'
 
 /** The tables: one of these for each TCA_ID_*. */
@@ -75,6 +76,7 @@ export function freeAction(a: Arena, c: ActionContext, kind: ActionKind, act: nu
 export function discardAction(a: Arena, act: number): void {
   const cookie = a.m[(act + ACT_COOKIE) >> 2]
   if (cookie !== 0) free(a, cookie, COOKIE_SIZE, TAG_COOKIE)
+  discardEstimator(a, act)
   freeRcu(a, act, ACT_SIZE, TAG_ACTION)
 }
 
@@ -128,6 +130,7 @@ export function dropActionLocked(a: Arena, act: number, bind: boolean): boolean 
   const { m } = a
   if (bind) m[(act + ACT_BINDCNT) >> 2]--
   if (--m[(act + ACT_REFCNT) >> 2] !== 0) return false
+  endEstimatorLocked(m, act)
   idrRemove(a, tableOf(m, m[(act + ACT_KIND) >> 2]) + KIND_ROOT, m[(act + ACT_INDEX) >> 2] >>> 0)
   return true
 }

@@ -42,6 +42,8 @@ const STATE_BLOCKS = 4
 const STATE_U32 = 8
 /** PROFILE_*. @constant */
 const STATE_PROFILE = 12
+/** Estimators that their sampler has not met, linked by EST_NEXT. @atomic */
+const STATE_ESTIMATORS = 16
 const STATE_SIZE = 64
 
 /** Which NIC a switch pretends to be: none, which refuses nothing, or one with the driver mlx5e (mlx5.ts). */
@@ -54,6 +56,9 @@ export const sharedBlocks = (a: Arena): number => (stateOf(a) + STATE_BLOCKS) >>
 
 /** Word of the first qdisc's tables of u32 filters. */
 export const u32Commons = (a: Arena): number => (stateOf(a) + STATE_U32) >> 2
+
+/** Word of the first estimator that waits for its sampler. */
+export const estimatorsWaiting = (a: Arena): number => (stateOf(a) + STATE_ESTIMATORS) >> 2
 
 /** PROFILE_* of the arena. */
 export const profileOf = (a: Arena): number => a.m[(stateOf(a) + STATE_PROFILE) >> 2]

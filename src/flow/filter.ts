@@ -183,7 +183,7 @@ function parseFlow(c: FlowContext, r: Request, prio: number, old: number): numbe
   })
   if ((flags & ~(SKIP | Tcm.TCA_CLS_FLAGS_VERBOSE)) !== 0 || (flags & SKIP) === SKIP) throw new NetlinkError(EINVAL)
   c.actions.block = r.hook.block
-  const n = act === 0 ? 0 : initActions(c, d, act, { bind: true, clsFlags: flags }, acts)
+  const n = act === 0 ? 0 : initActions(c, d, act, { bind: true, clsFlags: flags, rate: tca[Tcm.TCA_RATE] }, acts)
   const refused = offloadVerdict(c, r, prio, n, flags)
   const hw = refused === undefined ? Tcm.TCA_CLS_FLAGS_IN_HW : Tcm.TCA_CLS_FLAGS_NOT_IN_HW
   const flow = makeFlow(c, scratch, acts, n, r.hook.direction, flags | hw, classid)

@@ -33,9 +33,10 @@ import { fillChain } from './chain_message.ts'
 import { classifierOf, flower, isU32, unpack } from './classifier.ts'
 import { beginReading, endReading, type FlowContext } from './context.ts'
 import { actionsRequest, filterRequest } from './dump_request.ts'
+import { putRate } from './estimator.ts'
 import { writeExactKey } from './exact_key.ts'
 import { fillFilter, fillU32, type Reply } from './filter_message.ts'
-import { putFlow } from './flow.ts'
+import { actionOf, putFlow } from './flow.ts'
 import { takeFlows } from './flow_table.ts'
 import { findHook } from './hook.ts'
 import { tableFlows } from './mask_table.ts'
@@ -132,6 +133,7 @@ function* blockMessages(c: FlowContext, block: number, ifindex: number, parent: 
         classifierOf(m, prio).put(c, b, flow, false, prio)
         b.nestEnd(options)
       }
+      for (let i = 0; i < m[(flow + F.FLOW_NACTIONS) >> 2] && !putRate(b, m, actionOf(m, flow, i)); i++);
       yield filterRequest(b.end(), exactKey(m, prio, flow))
     }
   for (const chain of chains)

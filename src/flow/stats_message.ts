@@ -2,7 +2,15 @@
 
 import type { Counter } from '../memory/counters.ts'
 import type { Builder } from '../wire/netlink.ts'
-import { TCA_STATS_BASIC, TCA_STATS_BASIC_HW, TCA_STATS_PKT64, TCA_STATS_QUEUE } from '../wire/tcm.ts'
+import {
+  TCA_STATS_BASIC,
+  TCA_STATS_BASIC_HW,
+  TCA_STATS_PKT64,
+  TCA_STATS_QUEUE,
+  TCA_STATS_RATE_EST,
+  TCA_STATS_RATE_EST64,
+} from '../wire/tcm.ts'
+import type { Rate } from './estimator.ts'
 
 const U32 = 0x100000000
 
@@ -26,10 +34,24 @@ function queue(b: Builder, drops: number, overlimits: number): void {
   b.d.setUint32(o + 16, overlimits >>> 0, true)
 }
 
+/** struct gnet_stats_rate_est { u32 bps, pps; }, and with 64 bits each when the bytes need more than 32. */
+function rateEst(b: Builder, r: Rate | undefined): void {
+  if (r === undefined) return
+  const o = b.attrRoom(TCA_STATS_RATE_EST, 8)
+  const isWide = r.bps >= BigInt(U32)
+  b.d.setUint32(o, isWide ? U32 - 1 : Number(r.bps), true)
+  b.d.setUint32(o + 4, Number(BigInt.asUintN(32, r.pps)), true)
+  if (!isWide) return
+  const wide = b.attrRoom(TCA_STATS_RATE_EST64, 16)
+  b.d.setBigUint64(wide, r.bps, true)
+  b.d.setBigUint64(wide + 8, r.pps, true)
+}
+
 /** The content of TCA_ACT_STATS: nothing is in hardware. */
-export function actionStats(b: Builder, c: Counter): void {
+export function actionStats(b: Builder, c: Counter, rate?: Rate): void {
   basic(b, TCA_STATS_BASIC, c.bytes, c.packets)
   basic(b, TCA_STATS_BASIC_HW, 0, 0)
+  rateEst(b, rate)
   queue(b, c.drops, c.overlimits)
 }
 

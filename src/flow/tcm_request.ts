@@ -4,6 +4,7 @@ import { attrLen, msgFlags, msgLen, msgPid, msgSeq, NLM_F_ECHO, parseAttrs } fro
 import { EINVAL, NetlinkError } from '../wire/netlink_error.ts'
 import * as Tcm from '../wire/tcm.ts'
 import type { FlowContext } from './context.ts'
+import { checkRate } from './estimator.ts'
 import type { Reply } from './filter_message.ts'
 import { findHook, type Hook } from './hook.ts'
 
@@ -16,6 +17,7 @@ const CHAIN_MAX = 0x0fffffff
 /** Attributes of a tc message, into `tca`. */
 export function parseTcm(d: DataView): void {
   parseAttrs(d, Tcm.TCMSG_ATTRS, msgLen(d), tca, Tcm.TCA_EXT_WARN_MSG)
+  checkRate(d, tca[Tcm.TCA_RATE])
 }
 
 /** End of the payload of TCA_OPTIONS. */

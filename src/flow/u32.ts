@@ -176,7 +176,7 @@ function enter(c: FlowContext, r: Request, prio: number, knode: number, old: num
     const classid = given ? u32At(r.d, Tca.TCA_U32_CLASSID) : m[(old + FLOW_CLASSID) >> 2]
     const down = link === 0 ? 0 : tableToLink(c, r, prio)
     const ifindex = indev === 0 ? m[(knode + U.KNODE_IFINDEX) >> 2] : ifindexAt(c, r.d, indev)
-    const n = act === 0 ? 0 : initActions(c, r.d, act, { bind: true, clsFlags: flags }, acts)
+    const n = act === 0 ? 0 : initActions(c, r.d, act, { bind: true, clsFlags: flags, rate: tca[Tcm.TCA_RATE] }, acts)
     clearScratch(everything)
     pack(everything)
     flow = makeFlow(c, everything, acts, n, r.hook.direction, flags | Tcm.TCA_CLS_FLAGS_NOT_IN_HW, classid)

@@ -34,6 +34,7 @@ const names = [
   'ring',
   'local',
   'completion',
+  'estimator',
 ] as const
 
 export const tagNames: readonly string[] = names
@@ -73,3 +74,4 @@ export const TAG_PARAMS = tag('params')
 export const TAG_RING = tag('ring')
 export const TAG_LOCAL = tag('local')
 export const TAG_COMPLETION = tag('completion')
+export const TAG_ESTIMATOR = tag('estimator')

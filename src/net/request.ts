@@ -33,7 +33,12 @@ export interface LinkKind {
   dellink(a: Arena, dev: number): void
   fillInfo(a: Arena, dev: number, b: Builder): void
   open?(a: Arena, dev: number): void
+  mtuRange(a: Arena, dev: number, isNew: boolean): MtuRange
+  mtuTaken?(a: Arena, dev: number): MtuRange
 }
+
+/** Least and largest MTU of a device; 0 as the largest: there is none. */
+export type MtuRange = readonly [min: number, max: number]
 
 export interface LinkKinds {
   named(name: string): LinkKind | undefined

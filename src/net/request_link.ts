@@ -60,7 +60,7 @@ import {
   refuseKernels,
   validName,
 } from './netdev.ts'
-import { beginReply, type Request } from './request.ts'
+import { beginReply, type MtuRange, type Request } from './request.ts'
 
 const tb = new Int32Array(L.IFLA_ALLMULTI + 1)
 const info = new Int32Array(L.IFLA_INFO_SLAVE_DATA + 1)
@@ -154,6 +154,7 @@ function make(r: Request, kindName: string): void {
     ifindex: L.ifiIndex(d),
   })
   try {
+    if (tb[L.IFLA_MTU]) validateMtu(mtu, kind?.mtuRange(a, dev, true) ?? ANY_MTU)
     const data = info[L.IFLA_INFO_DATA]
     kind?.newlink(a, dev, d, data, data ? data + attrLen(d, data) : 0, mtu)
     if (isEthernet(a, dev)) netdevSetMac(a, dev, mac ?? ownMac(dev, netdevIfindex(a, dev)))
@@ -212,9 +213,9 @@ function checkChange(r: Request, dev: number): Change {
   }
   const mtu = tb[L.IFLA_MTU] ? d.getUint32(tb[L.IFLA_MTU], true) : netdevMtu(a, dev)
   if (tb[L.IFLA_MTU]) {
-    const [min, max] = mtuRange(a, dev)
-    if (mtu < min) throw new NetlinkError(EINVAL, 'mtu less than device minimum')
-    if (max > 0 && mtu > max) throw new NetlinkError(EINVAL, 'mtu greater than device maximum')
+    validateMtu(mtu, mtuRange(r, dev))
+    const [least, most] = r.c.kinds.of(a, dev)?.mtuTaken?.(a, dev) ?? [0, 0]
+    if (mtu !== netdevMtu(a, dev) && (mtu < least || (most > 0 && mtu > most))) throw new NetlinkError(EINVAL)
   }
   const named = tb[L.IFLA_IFNAME] && L.ifiIndex(d) > 0 ? attrString(d, tb[L.IFLA_IFNAME]) : ''
   const name = named && named !== netdevName(a, dev) ? templateName(a, named) : ''
@@ -261,10 +262,20 @@ function setFlags(r: Request, dev: number): void {
   else linkDown(a, dev)
 }
 
-/** min_mtu and max_mtu of a device; max 0: no limit. */
-function mtuRange(a: Arena, dev: number): [number, number] {
-  const kind = a.m[(dev + NETDEV_KIND) >> 2]
-  return kind === NETDEV_KIND_DUMMY || kind === NETDEV_KIND_LOOPBACK ? [0, 0] : [68, 65535]
+const ANY_MTU: MtuRange = [0, 0]
+/** A port is what a veth is: ETH_MIN_MTU, ETH_MAX_MTU. */
+const PORT_MTU: MtuRange = [68, 65535]
+
+/** min_mtu and max_mtu of a device. */
+function mtuRange({ a, c }: LinkSource, dev: number): MtuRange {
+  if (a.m[(dev + NETDEV_KIND) >> 2] === NETDEV_KIND_PORT) return PORT_MTU
+  return c.kinds.of(a, dev)?.mtuRange(a, dev, false) ?? ANY_MTU
+}
+
+/** dev_validate_mtu. */
+function validateMtu(mtu: number, [min, max]: MtuRange): void {
+  if (mtu > 0x7fffffff || mtu < min) throw new NetlinkError(EINVAL, 'mtu less than device minimum')
+  if (max > 0 && mtu > max) throw new NetlinkError(EINVAL, 'mtu greater than device maximum')
 }
 
 /** RTM_DELLINK: a dummy or tunnel device goes, with its addresses, routes, neighbours and filters. */
@@ -348,7 +359,7 @@ export function fillLink(r: LinkSource, dev: number, b: Builder): void {
   b.attrU8(L.IFLA_OPERSTATE, !up ? L.IF_OPER_DOWN : kind === NETDEV_KIND_PORT ? L.IF_OPER_UP : L.IF_OPER_UNKNOWN)
   b.attrU8(L.IFLA_LINKMODE, 0)
   b.attrU32(L.IFLA_MTU, netdevMtu(a, dev))
-  const [min, max] = mtuRange(a, dev)
+  const [min, max] = mtuRange(r, dev)
   b.attrU32(L.IFLA_MIN_MTU, min)
   b.attrU32(L.IFLA_MAX_MTU, max)
   b.attrU32(L.IFLA_GROUP, 0)

@@ -735,6 +735,76 @@ describe('ip link', slowly, () => {
       ]
     `)
   })
+  test('has the least and the largest MTU of its kind', () => {
+    const box = new Box(1)
+    const said = (line: string): string => {
+      try {
+        box.run(line)
+        return 'ok'
+      } catch (e) {
+        return (e as Error).message.trim().replace(/^(Error|RTNETLINK answers): /, '')
+      }
+    }
+    // What `ip -d link show` says of it, then what becomes of MTUs that it is given: when it is made, and later.
+    const range = (type: string, ...mtus: number[]): string => {
+      box.run(`ip link add x ${type}`)
+      const shown = /minmtu (\d+) maxmtu (\d+)/.exec(lines(box, 'x').join(' '))
+      const later = mtus.map((mtu) => said(`ip link set x mtu ${mtu}`))
+      box.run('ip link del x')
+      const made = mtus.map((mtu) => {
+        const text = said(`ip link add x mtu ${mtu} ${type}`)
+        if (text !== 'ok') return text
+        const is = /mtu (\d+)/.exec(lines(box, 'x')[0])
+        box.run('ip link del x')
+        return is?.[1]
+      })
+      return [`${shown?.[1]} ${shown?.[2]}`, ...later, '|', ...made].join('; ')
+    }
+    const few = 'mtu less than device minimum'
+    const many = 'mtu greater than device maximum'
+    const own = 'MTU must be between 68 and 65535.'
+    const invalid = 'Invalid argument'
+    const ends = 'local 10.0.1.1 remote 10.0.1.2'
+    const ends6 = 'local fd00:1::1 remote fd00:1::2'
+    const is = (...words: string[]): string => words.join('; ')
+    expect(range('type dummy', 10, 70000)).toBe(is('0 0', 'ok', 'ok', '|', '10', '70000'))
+    expect(range('type vxlan external dstport 4789', 67, 68, 65536)).toBe(
+      is('68 65535', `${few}.`, 'ok', `${many}.`, '|', own, '68', own),
+    )
+    expect(range('type geneve external', 67, 65465, 65466, 65506)).toBe(
+      is('68 65465', `${few}.`, 'ok', `${many}.`, `${many}.`, '|', `${few}.`, '65465', '65465', `${many}.`),
+    )
+    expect(range('type geneve id 5 remote 10.0.1.2', 65485, 65486)).toBe(
+      is('68 65485', 'ok', `${many}.`, '|', '65485', '65485'),
+    )
+    expect(range('type bareudp dstport 6635 ethertype mpls_uc', 67, 65527, 65528)).toBe(
+      is('68 65527', `${few}.`, 'ok', `${many}.`, '|', `${few}.`, '65527', `${many}.`),
+    )
+    expect(range('type gretap external', 67, 65497, 65498)).toBe(
+      is('68 0', `${few}.`, 'ok', invalid, '|', `${few}.`, '65497', '65497'),
+    )
+    expect(range(`type gre ${ends} key 5`, 67, 65507, 65508)).toBe(
+      is('0 0', invalid, 'ok', invalid, '|', '68', '65507', '65507'),
+    )
+    expect(range(`type erspan ${ends} seq key 3`, 67, 65485, 65486)).toBe(
+      is('68 0', `${few}.`, 'ok', invalid, '|', `${few}.`, '65485', '65485'),
+    )
+    expect(range(`type ip6gretap ${ends6}`, 67, 65477, 65478)).toBe(
+      is('68 0', `${few}.`, 'ok', invalid, '|', `${few}.`, '65477', '1434'),
+    )
+    expect(range(`type ip6gre ${ends6}`, 67, 65491, 65492)).toBe(
+      is('0 0', invalid, 'ok', invalid, '|', '1448', '65491', '1448'),
+    )
+    expect(range(`type ipip ${ends}`, 67, 65515, 65516)).toBe(
+      is('0 0', invalid, 'ok', invalid, '|', '68', '65515', '65515'),
+    )
+    expect(range(`type sit ${ends}`, 1279, 65555, 65556)).toBe(
+      is('1280 65555', `${few}.`, 'ok', `${many}.`, '|', `${few}.`, '65555', `${many}.`),
+    )
+    expect(range(`type ip6tnl mode ip6ip6 ${ends6}`, 67, 1279, 65535, 65536)).toBe(
+      is('68 65535', `${few}.`, invalid, 'ok', `${many}.`, '|', '1452', '1452', '65535', '1452'),
+    )
+  })
   test('refuses what the kernel refuses', () => {
     const box = new Box(1, 'ip link add t0 type gretap external', 'ip link add t1 type ip6gre external')
     const refusal = (words: string): string => {

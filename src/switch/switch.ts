@@ -27,6 +27,7 @@ import { reclaim } from '../memory/pool.ts'
 import { addPort, linkDelete } from '../net/link.ts'
 import { netdevByIndex, netdevByName, netdevName } from '../net/netdev.ts'
 import { answer, ask, type Control, makeTables, openControl, request } from './control.ts'
+import { Estimators } from './estimators.ts'
 
 export interface PortSpec {
   readonly name: string
@@ -85,6 +86,7 @@ export class Switch {
   readonly #ports: number[]
   readonly #burst: number
   readonly #collector: Collector
+  readonly #estimators: Estimators
   #sink: Sink = () => {}
   #recorder: Recorder | null = null
   #now = 0
@@ -112,6 +114,7 @@ export class Switch {
     this.host = new Host(this.arena, this.datapath, () => this.#now)
     this.#burst = reserve(this.arena, BURST * 4)
     this.#collector = new Collector(this.arena, this.datapath)
+    this.#estimators = new Estimators(this.arena)
     this.#settle()
   }
 
@@ -178,6 +181,7 @@ export class Switch {
       this.#clock(Math.max(t, this.#now))
       this.host.advance()
       this.#collector.run(Math.floor(this.#now / NANO))
+      this.#estimators.run(Math.floor(this.#now / NANO))
       this.#settle()
     }
     if (to > this.#now) this.#clock(to)
@@ -362,7 +366,8 @@ export class Switch {
 
   #nextTimer(): number {
     const now = Math.floor(this.#now / NANO)
-    return Math.min(this.host.nextTimer(), (now + nextWork(this.arena, now)) * NANO, this.#collector.next * NANO)
+    const timed = Math.min(this.#collector.next, this.#estimators.next)
+    return Math.min(this.host.nextTimer(), (now + nextWork(this.arena, now)) * NANO, timed * NANO)
   }
 
   #clock(ns: number): void {

@@ -39,6 +39,7 @@ import {
 import { type Args, isPrefix } from './args.ts'
 import { classifier } from './classifier.ts'
 import type { Command, ParseContext, Refused } from './command.ts'
+import { type Estimator, parseEstimator, putEstimator } from './estimator.ts'
 import { EGRESS, EVERY_FILTER, type FilterFilter, INGRESS, printFilter } from './filter_print.ts'
 import { parseClassid } from './handle_text.ts'
 import { LanguageError } from './language_error.ts'
@@ -94,14 +95,25 @@ interface Selector {
   chain: number
   handle: string
   kind: string
+  readonly estimator: Estimator
 }
 
-const chosen: Selector = { dev: '', block: 0, parent: 0, pref: 0, protocol: -1, chain: -1, handle: '', kind: '' }
+const chosen: Selector = {
+  dev: '',
+  block: 0,
+  parent: 0,
+  pref: 0,
+  protocol: -1,
+  chain: -1,
+  handle: '',
+  kind: '',
+  estimator: { interval: 0, ewmaLog: 0 },
+}
 
 type Verb = 'modify' | 'get' | 'show'
 
 // Reads up to the classifier's name (which it takes too), or up to the end. True when help was asked for.
-function select(args: Args, verb: Verb): boolean {
+function select(args: Args, verb: Verb, raw = false): boolean {
   const s = chosen
   s.dev = ''
   s.block = 0
@@ -111,6 +123,7 @@ function select(args: Args, verb: Verb): boolean {
   s.chain = -1
   s.handle = ''
   s.kind = ''
+  s.estimator.ewmaLog = 0
   for (; args.more; args.skip()) {
     const word = args.word
     if (word === 'dev') {
@@ -153,7 +166,7 @@ function select(args: Args, verb: Verb): boolean {
       s.chain = args.u32()
       if (s.chain < 0) throw args.invarg('invalid chain index value')
     } else if (verb === 'modify' && isPrefix(word, 'estimator')) {
-      throw args.fail('"estimator" is not supported', 255)
+      parseEstimator(args, s.estimator, raw)
     } else if (isPrefix(word, 'help')) return true
     else if (verb === 'show') throw args.fail(` What is "${word}"? Try "tc filter help"`, 255)
     else {
@@ -181,7 +194,7 @@ const garbage = (args: Args): LanguageError =>
 
 function modify(c: ParseContext, type: number, flags: number): Command {
   const { args, b, options } = c
-  if (select(args, 'modify')) return usage('tc', options, FILTER_HELP)
+  if (select(args, 'modify', options.raw)) return usage('tc', options, FILTER_HELP)
   const s = chosen
   // A new filter that names no protocol is for all of them.
   const unsaid = type === RTM_NEWTFILTER && flags & NLM_F_CREATE ? ETH_P_ALL : 0
@@ -196,6 +209,7 @@ function modify(c: ParseContext, type: number, flags: number): Command {
     if (s.handle) throw args.fail('Must specify filter type when using "handle"', 255, s.handle)
     if (args.more) throw garbage(args)
   }
+  putEstimator(b, s.estimator)
   return { program: 'tc', options, requests: [b.end()], onRefusal: TALKING }
 }
 

@@ -20,8 +20,8 @@ import { LOCAL_PORT_MAX, LOCAL_PORT_MIN, type Outer, type TunnelType } from './t
 const IPPROTO_UDP = 17
 const UDP_LEN = 8
 const ETH_LEN = 14
-const MIN_MTU = 68
-const MAX_MTU = 65535 - UDP_LEN - 8 // IP_MAX_MTU less the headers that the driver counts
+/** IPV4_MIN_MTU, IP_MAX_MTU less the driver's header. */
+const MTU_RANGE = [68, 65535 - UDP_LEN] as const
 // EtherTypes as on the wire, loaded little-endian.
 const BE_MPLS_UC = 0x4788
 const BE_MPLS_MC = 0x4888
@@ -53,7 +53,6 @@ function newlink(a: Arena, dev: number, d: DataView, data: number, end: number, 
   }
   if (multiproto && ethertype !== BE_MPLS_UC && ethertype !== BE_IP)
     refuse(EINVAL, 'Cannot set multiproto mode for this ethertype (only IPv4 and unicast MPLS are supported)')
-  if (mtu !== 0 && (mtu < MIN_MTU || mtu > MAX_MTU)) refuse(EINVAL, 'mtu out of range')
   const { m } = a
   a.d.setUint16(dev + BAREUDP_ETHERTYPE, ethertype, true)
   const first = tb[L.IFLA_BAREUDP_SRCPORT_MIN]
@@ -129,6 +128,7 @@ export const bareudp: TunnelType = {
   dellink: () => {},
   fillInfo,
   open,
+  mtuRange: () => MTU_RANGE,
   outer,
   write,
 }

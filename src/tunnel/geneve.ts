@@ -135,6 +135,7 @@ export const geneve: TunnelType = {
   dellink: Link.dellink,
   fillInfo: Link.fillInfo,
   open: Link.open,
+  mtuRange: Link.mtuRange,
   outer,
   write,
 }

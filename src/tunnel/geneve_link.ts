@@ -10,6 +10,7 @@ import * as N from '../memory/layout/netdev.ts'
 import { SUPER_NETDEVS } from '../memory/layout/super.ts'
 import { alloc, freeRcu, TAG_TUN_INFO } from '../memory/pool.ts'
 import { isAny, isLinkLocal, isMulticast } from '../net/inet.ts'
+import type { MtuRange } from '../net/request.ts'
 import { lookup } from '../net/route.ts'
 import { attrLen, type Builder, parseAttrs } from '../wire/netlink.ts'
 import { EADDRINUSE, EBUSY, EINVAL, EOPNOTSUPP, EPERM, ERANGE, NetlinkError } from '../wire/netlink_error.ts'
@@ -217,10 +218,19 @@ function tunInfo(a: Arena, c: Config): number {
   return p
 }
 
+/** geneve_setup, then geneve_configure for the header of the underlay. See TunnelType.mtuRange. */
+export function mtuRange(a: Arena, dev: number, isNew: boolean): MtuRange {
+  const most = IP_MAX_MTU - BASE
+  if (isNew) return [MIN_MTU, most]
+  const tun = a.m[(dev + N.NETDEV_TUN) >> 2]
+  const over4 = tun !== 0 && (a.m[(tun + T.TUN_MODE) >> 2] & T.TUN_IPV6) === 0
+  return [MIN_MTU, most - (over4 ? IPV4 : IPV6)]
+}
+
 /** geneve_link_config: what is asked for, or what the way to the remote leaves; an external device's way is loopback's. */
 function setMtu(a: Arena, dev: number, c: Config, asked: number): void {
   const ip = c.ipv6 ? IPV6 : IPV4
-  const max = IP_MAX_MTU - BASE - (!c.external && !c.ipv6 ? IPV4 : IPV6)
+  const [, max] = mtuRange(a, dev, false)
   let mtu = asked
   if (mtu === 0) {
     const route = lookup(a, c.ipv6 ? AF_INET6 : AF_INET, c.remote)

@@ -169,6 +169,8 @@ const over4 = (name: string, kind: number): TunnelType => ({
   changelink: Link.changelink,
   dellink: Link.dellink,
   fillInfo: Link.fillInfo,
+  mtuRange: Link.mtuRange,
+  mtuTaken: Link.mtuTaken,
   outer: outer4,
   write,
 })
@@ -178,6 +180,8 @@ const over6 = (name: string, kind: number): TunnelType => ({
   changelink: Link6.changelink,
   dellink: Link6.dellink,
   fillInfo: Link6.fillInfo,
+  mtuRange: Link6.mtuRange,
+  mtuTaken: Link6.mtuTaken,
   outer: outer6,
 })
 

@@ -7,6 +7,7 @@
 import type { Arena } from '../memory/arena.ts'
 import * as N from '../memory/layout/netdev.ts'
 import { isAny } from '../net/inet.ts'
+import type { MtuRange } from '../net/request.ts'
 import { lookup } from '../net/route.ts'
 import type { Builder } from '../wire/netlink.ts'
 import { EEXIST, EINVAL, EOPNOTSUPP } from '../wire/netlink_error.ts'
@@ -24,6 +25,8 @@ const IP6_TNL_F_USE_ORIG_FWMARK = 0x20
 const IP6_TNL_F_ALLOW_LOCAL_REMOTE = 0x40
 
 const MIN_MTU = 1280
+const IPV4_MIN_MTU = 68
+const IP_MAX_MTU = 65535
 const ETH_DATA_LEN = 1500
 const IPV6_LEN = 40
 const ENCAP_LIMIT_LEN = 8
@@ -70,6 +73,17 @@ function mtuOf(a: Arena, dev: number, c: C.GreConfig): number {
   return Math.max(a.m[(route.dev + N.NETDEV_MTU) >> 2] - overhead(a, dev, c), MIN_MTU)
 }
 
+/** ip6gre_tap_setup and ip6erspan_tap_setup are Ethernet's and unlimited. See TunnelType.mtuRange. */
+export const mtuRange = (a: Arena, dev: number): MtuRange => [C.isEthernet(a, dev) ? IPV4_MIN_MTU : 0, 0]
+
+/** ip6_tnl_change_mtu. */
+export const mtuTaken = (a: Arena, dev: number): MtuRange => most(a, dev, C.readGre(a, dev, true))
+
+const most = (a: Arena, dev: number, c: C.GreConfig): MtuRange => [
+  IPV4_MIN_MTU,
+  IP_MAX_MTU - IPV6_LEN - C.headerBytes(c, C.isErspan(a, dev)) - C.ethernetBytes(a, dev),
+]
+
 /** ip6gre_tunnel_setup, ip6gre_tnl_link_config_common. */
 function setFlags(a: Arena, dev: number, c: C.GreConfig): void {
   if (C.isEthernet(a, dev)) return
@@ -83,7 +97,8 @@ export function newlink(a: Arena, dev: number, d: DataView, data: number, end: n
   validate(a, dev, c)
   C.writeGre(a, dev, c)
   setFlags(a, dev, c)
-  a.m[(dev + N.NETDEV_MTU) >> 2] = mtu || mtuOf(a, dev, c)
+  const [min, max] = most(a, dev, c)
+  a.m[(dev + N.NETDEV_MTU) >> 2] = mtu >= min && mtu <= max ? mtu : mtuOf(a, dev, c)
 }
 
 /** ip6gre_changelink: what is not said is not kept. */

@@ -9,6 +9,7 @@ import type { Arena } from '../memory/arena.ts'
 import { GRE_F_KEY } from '../memory/layout/gre.ts'
 import * as N from '../memory/layout/netdev.ts'
 import { isAny } from '../net/inet.ts'
+import type { MtuRange } from '../net/request.ts'
 import { lookup } from '../net/route.ts'
 import type { Builder } from '../wire/netlink.ts'
 import { EEXIST, EINVAL, EOPNOTSUPP } from '../wire/netlink_error.ts'
@@ -58,6 +59,15 @@ function mtuOf(a: Arena, dev: number, c: C.GreConfig): number {
 
 const overhead = (a: Arena, dev: number, c: C.GreConfig): number =>
   IPV4_LEN + C.headerBytes(c, C.isErspan(a, dev)) + C.ethernetBytes(a, dev)
+
+/** ipgre_tap_setup and erspan_setup are Ethernet's and unlimited, ipgre_tunnel_setup says nothing. See TunnelType.mtuRange. */
+export const mtuRange = (a: Arena, dev: number): MtuRange => [C.isEthernet(a, dev) ? MIN_MTU : 0, 0]
+
+/** ip_tunnel_change_mtu. */
+export const mtuTaken = (a: Arena, dev: number): MtuRange => [
+  MIN_MTU,
+  MAX_MTU - overhead(a, dev, C.readGre(a, dev, false)),
+]
 
 /** ARPHRD_IPGRE, or none for an external device: neither has ARP. */
 function setFlags(a: Arena, dev: number, c: C.GreConfig): void {

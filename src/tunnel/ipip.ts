@@ -63,6 +63,8 @@ const type = (name: string, kind: number, over: TunnelType['outer']): TunnelType
   changelink: Link.changelink,
   dellink: Link.dellink,
   fillInfo: Link.fillInfo,
+  mtuRange: Link.mtuRange,
+  mtuTaken: Link.mtuTaken,
   outer: outer(over),
   write,
 })

@@ -9,6 +9,7 @@ import type { Arena } from '../memory/arena.ts'
 import { GRE_MODE } from '../memory/layout/gre.ts'
 import * as N from '../memory/layout/netdev.ts'
 import { isAny } from '../net/inet.ts'
+import type { MtuRange } from '../net/request.ts'
 import { lookup } from '../net/route.ts'
 import { attrLen, type Builder, parseAttrs } from '../wire/netlink.ts'
 import { EEXIST, EINVAL, EOPNOTSUPP, ERANGE } from '../wire/netlink_error.ts'
@@ -139,6 +140,22 @@ function mtuOf(a: Arena, dev: number, c: C.GreConfig): number {
   return Math.max(Math.min(a.m[(route.dev + N.NETDEV_MTU) >> 2], MAX_MTU) - overhead(c), least)
 }
 
+/** ipip_tunnel_setup says nothing, ipip6_tunnel_setup all, ip6_tnl_dev_init_gen when there is one. See TunnelType.mtuRange. */
+export function mtuRange(a: Arena, dev: number, isNew: boolean): MtuRange {
+  const kind = C.kindOf(a, dev)
+  if (kind === N.NETDEV_KIND_SIT) return [1280, MAX_MTU + 40 - 20]
+  return kind === N.NETDEV_KIND_IPIP || isNew ? [0, 0] : [68, MAX_MTU]
+}
+
+/** ip_tunnel_change_mtu, ip6_tnl_change_mtu. sit has none. */
+export function mtuTaken(a: Arena, dev: number): MtuRange {
+  const kind = C.kindOf(a, dev)
+  if (kind === N.NETDEV_KIND_SIT) return [0, 0]
+  if (kind === N.NETDEV_KIND_IPIP) return [68, MAX_MTU - 20]
+  const inner = a.u8[dev + GRE_MODE]
+  return [inner === IPPROTO_IPV6 ? 1280 : 68, inner === IPPROTO_IPIP ? MAX_MTU - 40 : MAX_MTU]
+}
+
 function write(a: Arena, dev: number, { c, mode }: Told): void {
   C.writeGre(a, dev, c)
   a.u8[dev + GRE_MODE] = mode
@@ -153,7 +170,15 @@ export function newlink(a: Arena, dev: number, d: DataView, data: number, end: n
   write(a, dev, told)
   const ends = !isAny(c.remote) && !(c.ipv6 && isAny(c.local))
   a.m[(dev + N.NETDEV_FLAGS) >> 2] = N.IFF_NOARP | (ends ? N.IFF_POINTOPOINT : 0)
-  a.m[(dev + N.NETDEV_MTU) >> 2] = mtu || mtuOf(a, dev, c)
+  a.m[(dev + N.NETDEV_MTU) >> 2] = wanted(a, dev, mtu) || mtuOf(a, dev, c)
+}
+
+/** ip_tunnel_newlink brings an MTU that was asked for into the range, ip6_tnl_newlink passes over one outside. */
+function wanted(a: Arena, dev: number, mtu: number): number {
+  const [min, max] = mtuTaken(a, dev)
+  if (mtu === 0 || max === 0) return mtu
+  if (C.kindOf(a, dev) === N.NETDEV_KIND_IPIP) return Math.min(Math.max(mtu, min), max)
+  return mtu < min || mtu > max ? 0 : mtu
 }
 
 /** What is not said is not kept. */

@@ -15,6 +15,7 @@
 // Everything here runs on control and host threads, never in the datapath.
 
 import type { Arena } from '../memory/arena.ts'
+import type { MtuRange } from '../net/request.ts'
 import type { Builder } from '../wire/netlink.ts'
 
 /** What the outer headers of one tunnel key say, before route and neighbour. Reused by its owner; see `newOuter`. */
@@ -76,6 +77,13 @@ export interface TunnelType {
    * Called before IFF_UP is set; what is then registered in SUPER_UDP_PORTS is the caller's (net/netdev.ts).
    */
   open?(a: Arena, dev: number): void
+  /**
+   * min_mtu and max_mtu, which a wanted MTU is held against first: as the kind's setup leaves them (`isNew`, and newlink has
+   * not run), or as newlink did.
+   */
+  mtuRange(a: Arena, dev: number, isNew: boolean): MtuRange
+  /** ndo_change_mtu, where it takes less than that of a device that is there: it says no more than EINVAL. */
+  mtuTaken?(a: Arena, dev: number): MtuRange
 
   /**
    * Fills `out` for packets sent into `dev` with the metadata `tun` (address of a tun_info; NETDEV_TUN of the device

@@ -175,6 +175,8 @@ export const vxlan: TunnelType = {
   dellink: Link.dellink,
   fillInfo: Link.fillInfo,
   open: Link.open,
+  mtuRange: Link.mtuRange,
+  mtuTaken: Link.mtuTaken,
   outer,
   write,
 }

@@ -45,6 +45,7 @@ import { SUPER_NETDEVS } from '../memory/layout/super.ts'
 import { alloc, freeRcu } from '../memory/pool.ts'
 import { TAG_TUN_INFO } from '../memory/tags.ts'
 import { isAny } from '../net/inet.ts'
+import type { MtuRange } from '../net/request.ts'
 import type { Builder } from '../wire/netlink.ts'
 import { EADDRINUSE, EEXIST, EINVAL } from '../wire/netlink_error.ts'
 import * as L from '../wire/rtm_link.ts'
@@ -190,11 +191,22 @@ function tunInfo(a: Arena, c: Config): number {
   return p
 }
 
+/** vxlan_setup. vxlan_validate, which comes first, has words of its own for a new device. See TunnelType.mtuRange. */
+export const mtuRange = (_a: Arena, _dev: number, isNew: boolean): MtuRange => (isNew ? [0, 0] : [MIN_MTU, MAX_MTU])
+
+/** vxlan_change_mtu: no more than the lower device leaves. */
+export function mtuTaken(a: Arena, dev: number): MtuRange {
+  const c = read(a, dev)
+  return [0, c.link ? lowerMtu(a, c) : 0]
+}
+
+const lowerMtu = (a: Arena, c: Config): number =>
+  a.m[(slot(a, c.link) + NETDEV_MTU) >> 2] - (c.flags & VXLAN_F_IPV6 ? HEADROOM6 : HEADROOM4)
+
 const setMtu = (a: Arena, dev: number, c: Config, asked: number, change: boolean): void => {
   let mtu = asked || a.m[(dev + NETDEV_MTU) >> 2]
   if (c.link) {
-    const lower = a.m[(slot(a, c.link) + NETDEV_MTU) >> 2] - (c.flags & VXLAN_F_IPV6 ? HEADROOM6 : HEADROOM4)
-    const max = Math.max(lower, MIN_MTU)
+    const max = Math.max(lowerMtu(a, c), MIN_MTU)
     if ((!change && !asked) || mtu > max) mtu = max
   }
   a.m[(dev + NETDEV_MTU) >> 2] = mtu

@@ -82,6 +82,9 @@ export const TCA_EGRESS_BLOCK = 14
 export const TCA_DUMP_FLAGS = 15
 export const TCA_EXT_WARN_MSG = 16
 
+/** TCA_RATE: struct tc_estimator { s8 interval; u8 ewma_log; } */
+export const TC_ESTIMATOR_LEN = 2
+
 /** TCA_DUMP_FLAGS: names and statistics only. */
 export const TCA_DUMP_FLAGS_TERSE = 1
 

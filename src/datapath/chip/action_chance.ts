@@ -61,8 +61,10 @@ function timeOf(len: u32, overhead: u32, mpu: u32, mult: u32, shift: u32): i64 {
   return <i64>((<u64>len * mult) >>> shift)
 }
 
-/** Takes a packet's tokens out of the buckets when all of them have enough. */
+/** Below the average rate, takes a packet's tokens out of the buckets when all of them have enough. */
 function conforms(police: usize, bytes: u32, frame: u32, now: i64): bool {
+  const avrate = load<u32>(police, S.POLICE_AVRATE)
+  if (avrate != 0 && atomic.load<u32>(load<usize>(police, S.POLICE_EST) + S.EST_BPS) >= avrate) return false
   if (frame > load<u32>(police, S.POLICE_MTU)) return false
   const flags = load<u32>(police, S.POLICE_FLAGS)
   if ((flags & (S.POLICE_RATE | S.POLICE_PPS)) == 0) return true

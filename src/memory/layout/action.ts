@@ -33,6 +33,8 @@ export const ACT_USERS = 48
 export const ACT_CONTROL2 = 52
 /** Odd while a replacement swaps the words of the kind, and different after it. @atomic */
 export const ACT_GENERATION = 56
+/** Its rate estimator (EST_* of action_state.ts), from its making to its end; 0 without. @constant */
+export const ACT_EST = 60
 /** 64 bytes that belong to the kind; larger parameters are a block whose address stands here. */
 export const ACT_PARAMS = 64
 export const ACT_SIZE = 128

@@ -35,12 +35,37 @@ export const POLICE_PEAK_MPU = 108
 export const POLICE_RATE_BPS = 112
 export const POLICE_PEAK_BPS = 120
 export const POLICE_PPS_RATE = 128
-export const POLICE_SIZE = 136
+/** Bytes a second above which all exceed, 0 without; and the estimator that says how many there are. @constant */
+export const POLICE_AVRATE = 136
+export const POLICE_EST = 140
+export const POLICE_SIZE = 144
 
 export const POLICE_RATE = 1
 export const POLICE_PEAK = 2
 export const POLICE_PPS = 4
 export const POLICE_LINKLAYER_ATM = 2
+
+// ---- rate estimator (struct net_rate_estimator). Who runs the timers alone writes it, but for the first three words.
+/** Address of the next one while it waits for a timer. */
+export const EST_NEXT = 0
+/** The action, 0 when it is gone. @under action */
+export const EST_ACT = 4
+/** Logarithms: interval in quarters of a second, weight of an interval. @constant */
+export const EST_INTERVAL_LOG = 8
+export const EST_EWMA_LOG = 12
+/** Bytes a second, no more than 32 bits: what packets ask for. @atomic */
+export const EST_BPS = 16
+/** Odd while the averages change. @atomic */
+export const EST_SEQ = 20
+/** Times 256: bytes and packets a second (64 bits). Under EST_SEQ. */
+export const EST_AVBPS = 24
+export const EST_AVPPS = 32
+/** What was counted when the last interval ended (64 bits). */
+export const EST_LAST_BYTES = 40
+export const EST_LAST_PACKETS = 48
+/** When the interval ends: milliseconds of the switch's clock (64 bits). */
+export const EST_EXPIRES = 56
+export const EST_SIZE = 64
 
 // ---- ct: parameters (struct tcf_ct_params)
 /** TCA_CT_ACT_* (u16), zone (u16). @constant */
