@@ -721,17 +721,17 @@ describe('ip link', slowly, () => {
     ]).toMatchInlineSnapshot(`
       [
         "<BROADCAST,MULTICAST> mtu 1462 qdisc noop state DOWN mode DEFAULT group default qlen 1000|link/ether|gretap external remote any local any ttl inherit",
-        "<NOARP> mtu 1476 qdisc noop state DOWN mode DEFAULT group default qlen 1000|link/none 00:00:00:00 brd 00:00:00:00 promiscuity 0  allmulti 0 minmtu 68 maxmtu 65535|gre external remote any local any ttl inherit",
-        "<POINTOPOINT,NOARP> mtu 1468 qdisc noop state DOWN mode DEFAULT group default qlen 1000|link/gre 10.0.1.1 peer 10.0.1.2 promiscuity 0  allmulti 0 minmtu 68 maxmtu 65535|gre remote 10.0.1.2 local 10.0.1.1 ttl inherit ikey 0.0.0.5 okey 0.0.0.5 iseq oseq",
+        "<NOARP> mtu 1476 qdisc noop state DOWN mode DEFAULT group default qlen 1000|link/none 00:00:00:00 brd 00:00:00:00 promiscuity 0  allmulti 0 minmtu 0 maxmtu 0|gre external remote any local any ttl inherit",
+        "<POINTOPOINT,NOARP> mtu 1468 qdisc noop state DOWN mode DEFAULT group default qlen 1000|link/gre 10.0.1.1 peer 10.0.1.2 promiscuity 0  allmulti 0 minmtu 0 maxmtu 0|gre remote 10.0.1.2 local 10.0.1.1 ttl inherit ikey 0.0.0.5 okey 0.0.0.5 iseq oseq",
         "<BROADCAST,MULTICAST> mtu 1434 qdisc noop state DOWN mode DEFAULT group default qlen 1000|link/ether|ip6gretap external remote any local any hoplimit inherit encaplimit 0 tclass 0x00 flowlabel 0x00000",
-        "<POINTOPOINT,NOARP> mtu 1444 qdisc noop state DOWN mode DEFAULT group default qlen 1000|link/gre6 fd00:1::1 peer fd00:1::2 promiscuity 0  allmulti 0 minmtu 68 maxmtu 65535|ip6gre remote fd00:1::2 local fd00:1::1 hoplimit 64 encaplimit 4 tclass 0x00 flowlabel 0x00000 okey 0.0.0.7",
+        "<POINTOPOINT,NOARP> mtu 1444 qdisc noop state DOWN mode DEFAULT group default qlen 1000|link/gre6 fd00:1::1 peer fd00:1::2 promiscuity 0  allmulti 0 minmtu 0 maxmtu 0|ip6gre remote fd00:1::2 local fd00:1::1 hoplimit 64 encaplimit 4 tclass 0x00 flowlabel 0x00000 okey 0.0.0.7",
         "<BROADCAST,MULTICAST> mtu 1446 qdisc noop state DOWN mode DEFAULT group default qlen 1000|link/ether|erspan remote 10.0.1.2 local 10.0.1.1 ttl inherit ikey 0.0.0.3 okey 0.0.0.3 iseq oseq erspan_ver 2 erspan_dir egress erspan_hwid 0x4",
         "<BROADCAST,MULTICAST> mtu 1422 qdisc noop state DOWN mode DEFAULT group default qlen 1000|link/ether|ip6erspan external remote any local any hoplimit inherit encaplimit 0 tclass 0x00 flowlabel 0x00000 erspan_index 0 erspan_ver 1",
-        "<POINTOPOINT,MULTICAST,NOARP> mtu 1500 qdisc noop state DOWN mode DEFAULT group default qlen 1000|link/none  promiscuity 0  allmulti 0 minmtu 68 maxmtu 65535|bareudp dstport 6635 ethertype mpls_uc srcportmin 0 nomultiproto",
-        "<POINTOPOINT,NOARP> mtu 1480 qdisc noop state DOWN mode DEFAULT group default qlen 1000|link/ipip 10.0.1.1 peer 10.0.1.2 promiscuity 0  allmulti 0 minmtu 68 maxmtu 65535|ipip any remote 10.0.1.2 local 10.0.1.1 ttl inherit pmtudisc",
-        "<POINTOPOINT,NOARP> mtu 1480 qdisc noop state DOWN mode DEFAULT group default qlen 1000|link/sit 10.0.1.1 peer 10.0.1.2 promiscuity 0  allmulti 0 minmtu 68 maxmtu 65535|sit ip6ip remote 10.0.1.2 local 10.0.1.1 ttl 9 tos 0x10 pmtudisc",
+        "<POINTOPOINT,MULTICAST,NOARP> mtu 1500 qdisc noop state DOWN mode DEFAULT group default qlen 1000|link/none  promiscuity 0  allmulti 0 minmtu 68 maxmtu 65527|bareudp dstport 6635 ethertype mpls_uc srcportmin 0 nomultiproto",
+        "<POINTOPOINT,NOARP> mtu 1480 qdisc noop state DOWN mode DEFAULT group default qlen 1000|link/ipip 10.0.1.1 peer 10.0.1.2 promiscuity 0  allmulti 0 minmtu 0 maxmtu 0|ipip any remote 10.0.1.2 local 10.0.1.1 ttl inherit pmtudisc",
+        "<POINTOPOINT,NOARP> mtu 1480 qdisc noop state DOWN mode DEFAULT group default qlen 1000|link/sit 10.0.1.1 peer 10.0.1.2 promiscuity 0  allmulti 0 minmtu 1280 maxmtu 65555|sit ip6ip remote 10.0.1.2 local 10.0.1.1 ttl 9 tos 0x10 pmtudisc",
         "<POINTOPOINT,NOARP> mtu 1460 qdisc noop state DOWN mode DEFAULT group default qlen 1000|link/tunnel6 fd00:1::1 peer fd00:1::2 promiscuity 0  allmulti 0 minmtu 68 maxmtu 65535|ip6tnl any remote fd00:1::2 local fd00:1::1 hoplimit 64 encaplimit none tclass 0x00 flowlabel 0x00000",
-        "<NOARP> mtu 1480 qdisc noop state DOWN mode DEFAULT group default qlen 1000|link/ipip 0.0.0.0 brd 0.0.0.0 promiscuity 0  allmulti 0 minmtu 68 maxmtu 65535|ipip external any remote any local any ttl inherit pmtudisc",
+        "<NOARP> mtu 1480 qdisc noop state DOWN mode DEFAULT group default qlen 1000|link/ipip 0.0.0.0 brd 0.0.0.0 promiscuity 0  allmulti 0 minmtu 0 maxmtu 0|ipip external any remote any local any ttl inherit pmtudisc",
       ]
     `)
   })
