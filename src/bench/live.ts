@@ -16,7 +16,7 @@
 // yet in an skb. That is what AF_XDP is for; from a socket the kernel must first copy each into a page with headroom.
 
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -85,6 +85,7 @@ interface Run {
 /** Runs the suite. @throws PortError without root, iproute2 or a kernel that can */
 export async function liveBench(o: LiveOptions): Promise<void> {
   if (process.getuid?.() !== 0) throw new PortError('s0', '', 'bench live needs root: it makes network namespaces')
+  removeLeftovers()
   const forwarders = ['kernel', ...o.drivers]
   for (const source of SOURCES) {
     const runs = new Map<string, Run[]>()
@@ -182,6 +183,23 @@ interface World {
   /** Both ends: the generator's and the receiver's. */
   readonly s: string
   readonly f: string
+}
+
+/** Takes away the namespaces of runs that were killed, and ends what still runs in them. */
+export function removeLeftovers(): void {
+  const all: { name: string }[] = JSON.parse(ip(['-j', 'netns', 'list']) || '[]')
+  for (const { name } of all) {
+    const [, pid] = /^fbl(\d+)[sf]\d+$/.exec(name) ?? []
+    if (pid === undefined || existsSync(`/proc/${pid}`)) continue
+    for (const left of ip(['netns', 'pids', name]).split('\n').filter(Boolean)) {
+      try {
+        process.kill(Number(left), 'SIGKILL')
+      } catch {
+        // it ended by itself
+      }
+    }
+    ip(['netns', 'del', name])
+  }
 }
 
 let number = 0

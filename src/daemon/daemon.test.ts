@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { afterAll, expect, test, vi } from 'vitest'
 import { openClient } from '../rtnl/client.ts'
 import { FrontEnd } from './front_end.ts'
-import { folder, startProcess } from './process.fixture.ts'
+import { folder, refusedProcess, startProcess } from './process.fixture.ts'
 
 vi.setConfig({ testTimeout: 120_000 })
 const dir = folder()
@@ -50,8 +50,8 @@ test.each([
   const script = join(dir, 'wrong.tc')
   if (text === null) rmSync(script, { force: true })
   else writeFileSync(script, text)
-  const daemon = await startProcess({ ports, scripts: [script] })
-  expect(daemon.log).toMatch(message)
-  expect(existsSync(daemon.socket)).toBe(false)
-  expect(await daemon.end()).toBe(2)
+  const { status, log, socket } = await refusedProcess({ ports, scripts: [script] })
+  expect(log).toMatch(message)
+  expect(existsSync(socket)).toBe(false)
+  expect(status).toBe(2)
 })

@@ -15,7 +15,7 @@ import { availableParallelism } from 'node:os'
 import { TraceReader, type TraceRecord } from '../encap/trace.ts'
 import { traceEvent } from '../encap/trace_points.ts'
 import { type Arena, attachArena } from '../memory/arena.ts'
-import { leave } from '../memory/threads.ts'
+import { leave, recoverDead } from '../memory/threads.ts'
 import { PortError } from '../port/port_error.ts'
 import { JournalSync } from '../rtnl/journal_sync.ts'
 import { type RtnlServer, serve } from '../rtnl/server.ts'
@@ -98,7 +98,8 @@ export async function startDaemon(config: Config, log: Log): Promise<Daemon> {
   let ending = false
   void thread.ended.then(({ error, code }) => {
     if (ending) return
-    log.error({ thread: 'switch', code, error: error?.stack }, 'the switch thread died')
+    const { locks } = recoverDead(arena, thread.self) // so that nobody waits for them at the end
+    log.error({ thread: 'switch', code, error: error?.stack, locks }, 'the switch thread died')
     fail(error ?? new Error(`the switch thread ended early (${code})`))
   })
   let server: RtnlServer | undefined

@@ -2,14 +2,22 @@
 //
 //   died: locks freed (memory/threads.ts) ─▶ the switch thread takes back its ports and slots ─▶ vacant ─▶ started again
 //
-// A thread is asked to end by a word of its seat. It is never terminated: it may be inside a system call.
+// A thread is asked to end by a word of its seat. It is never terminated: it may be inside a system call. When the switch
+// thread dies they end at once, since it would never take what they wait for.
 
 import { encapRecover, wakeEventLoop } from '../encap/encap.ts'
 import type { Arena } from '../memory/arena.ts'
 import { recoverDead } from '../memory/threads.ts'
 import { store } from '../sync/atomic.ts'
 import { spawn, type Thread } from '../sync/thread.ts'
-import { type DatapathThreadData, SEAT_STOP, SEAT_TURNS, type Seat } from './datapath_protocol.ts'
+import {
+  type DatapathThreadData,
+  SEAT_STOP,
+  SEAT_TURNS,
+  type Seat,
+  STOP_AT_ONCE,
+  STOP_IN_ORDER,
+} from './datapath_protocol.ts'
 import type { Log } from './log.ts'
 import type { Died, Vacant } from './protocol.ts'
 
@@ -37,6 +45,7 @@ export class DatapathThreads {
       const vacant = (message as Partial<Vacant> | null)?.vacant
       if (vacant !== undefined && !this.#ending) this.#start(vacant)
     })
+    void o.switchThread.ended.then(() => this.#stop(STOP_AT_ONCE))
     for (let worker = 1; worker <= o.seats.length; worker++) this.#start(worker)
   }
 
@@ -61,11 +70,15 @@ export class DatapathThreads {
     ended.catch(() => {}) // from now on #start minds them
   }
 
-  /** Ends them in order. The switch thread still runs: it takes what they hand up. */
+  /** Ends them: in order while the switch thread runs, which takes what they hand up, at once when it does not. */
   async close(): Promise<void> {
-    this.#ending = true
-    for (const { state } of this.#o.seats) store(this.#o.arena.m, (state + SEAT_STOP) >> 2, 1)
+    if (!this.#ending) this.#stop(STOP_IN_ORDER)
     await Promise.all(this.#threads.map((t) => t?.ended))
+  }
+
+  #stop(how: number): void {
+    this.#ending = true
+    for (const { state } of this.#o.seats) store(this.#o.arena.m, (state + SEAT_STOP) >> 2, how)
   }
 
   #start(worker: number): void {

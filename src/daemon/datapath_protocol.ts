@@ -2,7 +2,7 @@
 //
 //   switch thread ──▶ table   the queues of ports that the worker serves (memory/layout/queue.ts)
 //   switch thread ◀── up      four words an emission: packet, device, kind, argument
-//   main ──▶ state            SEAT_STOP: end
+//   main ──▶ state            SEAT_STOP: end, and how
 //
 // A packet goes up without its slot: the switch thread copies it (Datapath.adopt) and then moves the ring's tail, and that
 // gives the slot back. So every slot is always its own worker's, and a worker that dies leaves nothing elsewhere. Until then
@@ -24,8 +24,12 @@ export interface Seat {
   readonly state: number
 }
 
-/** Not 0: the thread is to end. @atomic */
+/** STOP_*: not 0, the thread is to end. @atomic */
 export const SEAT_STOP = 0
+/** It ends when the switch thread has taken what went up. */
+export const STOP_IN_ORDER = 1
+/** The switch thread is dead: nobody takes what went up, it is dropped. */
+export const STOP_AT_ONCE = 2
 /** Goes up with every turn of the loop, and with every one that found packets. @worker */
 export const SEAT_TURNS = 64
 export const SEAT_BURSTS = 68

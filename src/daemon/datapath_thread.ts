@@ -12,7 +12,7 @@
 import { Datapath } from '../datapath/chip.ts'
 import { wakeEventLoop } from '../encap/encap.ts'
 import { type Arena, attachArena, reserve } from '../memory/arena.ts'
-import { DROP_PORT_GONE, DROP_RING_FULL } from '../memory/layout/drop.ts'
+import { DROP_PORT_GONE, DROP_RING_FULL, DROP_WORKER_DIED } from '../memory/layout/drop.ts'
 import { NETDEV_PORT } from '../memory/layout/netdev.ts'
 import * as Q from '../memory/layout/queue.ts'
 import { EMIT_OUTPUT, WORKER_EMIT, WORKER_EMIT_COUNT } from '../memory/layout/worker.ts'
@@ -93,7 +93,8 @@ class DatapathThread {
       if (n > 0) m[(this.#d.state + P.SEAT_BURSTS) >> 2]++
       else if (!this.#d.busyPoll) this.#idle(idle)
     }
-    while (this.#upHead !== this.#upTail) this.#nap()
+    this.#drain()
+    while (this.#upHead !== this.#upTail) dp.drop(this.#up[this.#upTail++ & (this.#up.length - 1)], DROP_WORKER_DIED)
     dp.offline()
   }
 
@@ -177,9 +178,15 @@ class DatapathThread {
       return
     }
     if (++this.#reading < READ_MAX) return
-    while (this.#upHead !== this.#upTail) this.#nap()
+    this.#drain()
     this.#dp.quiescent()
     this.#reading = 0
+  }
+
+  /** Waits until the switch thread is done with everything that went up, unless it is dead. */
+  #drain(): void {
+    const stop = (this.#d.state + P.SEAT_STOP) >> 2
+    while (this.#upHead !== this.#upTail && load(this.#a.m, stop) !== P.STOP_AT_ONCE) this.#nap()
   }
 
   #idle(turns: number): void {

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { afterAll, expect, test } from 'vitest'
 import { openCapture } from '../port/capture/capture.ts'
 import { openWriter } from '../port/capture/writer.ts'
-import { type DaemonProcess, folder, startProcess } from './process.fixture.ts'
+import { type DaemonProcess, folder, refusedProcess, startProcess } from './process.fixture.ts'
 
 const dir = folder()
 let daemon: DaemonProcess | undefined
@@ -67,7 +67,6 @@ test('frames come in at a rate, in order, and again; what is sent is written wit
     scripts: [join(dir, 'rules.tc')],
     workers: 1,
   })
-  expect(daemon.log).toContain('"ready"')
   await expect.poll(() => (existsSync(out) ? statSync(out).size : 0), { timeout: 60_000 }).toBeGreaterThan(250 * 76)
   const sent = read(out)
   expect(sent.damaged).toBe(false)
@@ -88,8 +87,8 @@ test('a capture that is none, and one that is not there, are refused by name', a
     ['bad.pcap', /port p0: pcap: .*bad\.pcap/],
     ['none.pcap', /port p0: pcap: .*ENOENT/],
   ] as const) {
-    const d = await startProcess({ ports: [{ name: 'p0', driver: 'pcap', in: join(dir, name) }], workers: 1 })
-    expect(await d.end()).toBe(3)
+    const d = await refusedProcess({ ports: [{ name: 'p0', driver: 'pcap', in: join(dir, name) }], workers: 1 })
+    expect(d.status).toBe(3)
     expect(d.log).toMatch(why)
   }
   expect(readFileSync(join(dir, 'bad.pcap'), 'utf8')).toMatch(/^no capture/)

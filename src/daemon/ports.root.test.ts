@@ -1,6 +1,6 @@
 // The life of live ports: what of an uplink stays the kernel's, devices that go down and away and come back, a thread that
 // dies. Real interfaces, in namespaces of the test's own.
-import { type ChildProcess, spawnSync } from 'node:child_process'
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -10,7 +10,8 @@ import * as Q from '../memory/layout/queue.ts'
 import { openClient } from '../rtnl/client.ts'
 import { add } from '../sync/atomic.ts'
 import { parseConfig } from './config.ts'
-import { startDaemon } from './daemon.ts'
+import { type Daemon, startDaemon } from './daemon.ts'
+import { SEAT_BURSTS, SEAT_TURNS } from './datapath_protocol.ts'
 import { FrontEnd } from './front_end.ts'
 import { change, getTable } from './http_client.ts'
 import { openLog } from './log.ts'
@@ -217,36 +218,38 @@ tc filter add dev vxlan0 ingress prio 1 protocol all flower enc_key_id 4 action 
   )
 })
 
+/** A daemon of this process with one tap device, and the errors that it logs. */
+async function startTap(letter: string): Promise<{ name: string; daemon: Daemon; log(): string }> {
+  const name = `fbt${process.pid % 100000}${letter}`
+  let log = ''
+  const error = (what: object, text: string): void => {
+    log += `${JSON.stringify(what)} ${text}\n`
+  }
+  const logger = new Proxy(openLog('silent'), { get: (t, key) => (key === 'error' ? error : Reflect.get(t, key)) })
+  const text = JSON.stringify({
+    socket: join(tmpdir(), `${name}.sock`),
+    ports: [{ name, driver: 'tap' }],
+    workers: 1,
+  })
+  return { name, daemon: await startDaemon(parseConfig(text, 'c.yaml'), logger), log: () => log }
+}
+
 test.skipIf(skip !== '')(
   title('a datapath thread that dies is replaced, and its ports come back'),
   async () => {
-    const name = `fbt${process.pid % 100000}`
-    let log = ''
-    const sink = {
-      error: (what: object, text: string) => {
-        log += `${JSON.stringify(what)} ${text}\n`
-      },
-    }
-    const quiet = openLog('silent')
-    const logger = new Proxy(quiet, { get: (t, key) => (key === 'error' ? sink.error : Reflect.get(t, key)) })
-    const text = JSON.stringify({
-      socket: join(tmpdir(), `${name}.sock`),
-      ports: [{ name, driver: 'tap' }],
-      workers: 1,
-    })
-    const daemon = await startDaemon(parseConfig(text, 'c.yaml'), logger)
+    const { daemon, log } = await startTap('d')
     try {
       const { arena, datapath } = daemon
       const { table, state } = datapath.seats[0]
-      const turns = (): number => arena.m[(state + 64) >> 2]
+      const turns = (): number => arena.m[(state + SEAT_TURNS) >> 2]
       await expect.poll(turns, { timeout: 20_000 }).toBeGreaterThan(0)
       // Older than what dies of its birth.
       await new Promise((resolve) => setTimeout(resolve, 1200))
       const q = arena.m[(table + Q.TABLE_QUEUES) >> 2]
       arena.m[(q + Q.QUEUE_DRIVER) >> 2] = 99
       add(arena.m, (table + Q.TABLE_GENERATION) >> 2, 1)
-      await expect.poll(() => log, { timeout: 20_000 }).toContain('another takes its seat')
-      expect(log).toContain('has no driver')
+      await expect.poll(log, { timeout: 20_000 }).toContain('another takes its seat')
+      expect(log()).toContain('has no driver')
       const then = turns()
       await expect.poll(turns, { timeout: 20_000 }).toBeGreaterThan(then)
       expect(arena.m[(q + Q.QUEUE_DRIVER) >> 2]).toBe(Q.DRIVER_TAP)
@@ -255,4 +258,26 @@ test.skipIf(skip !== '')(
     }
   },
   60_000,
+)
+
+test.skipIf(skip !== '')(
+  title('the switch thread dies while packets go up to it: that is told, and the daemon ends'),
+  async () => {
+    const { name, daemon, log } = await startTap('s')
+    spawnSync('ip', ['addr', 'add', '10.213.7.1/24', 'dev', name])
+    spawnSync('ip', ['link', 'set', name, 'up'])
+    // The kernel asks for neighbours, which goes up. It goes on asking while nobody takes it any more.
+    const ping = spawn('ping', ['-f', '-c', '100000', '-b', '10.213.7.255'], { stdio: 'ignore' })
+    try {
+      const bursts = (): number => daemon.arena.m[(daemon.datapath.seats[0].state + SEAT_BURSTS) >> 2]
+      await expect.poll(bursts, { timeout: 30_000 }).toBeGreaterThan(10)
+      daemon.seats.switchThread.post(7) // nothing that it knows
+      expect(await daemon.failed).toBeInstanceOf(TypeError)
+      await daemon.close()
+      expect(log()).toContain('the switch thread died')
+    } finally {
+      ping.kill()
+    }
+  },
+  120_000,
 )

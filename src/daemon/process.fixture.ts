@@ -34,22 +34,54 @@ export function said(child: ChildProcess, ready = '"ready"'): Promise<{ readonly
       heard.text += text
       if (heard.text.includes(ready)) resolve(heard)
     }
-    child.stdout!.on('data', hear)
-    child.stderr!.on('data', hear)
+    child.stdout?.on('data', hear)
+    child.stderr?.on('data', hear)
     child.once('exit', (code) => reject(new Error(`${child.spawnargs.join(' ')} ended (${code}):\n${heard.text}`)))
   })
 }
 
-/** Starts `flowerbed run` on a configuration; resolves when it is ready, or has ended. */
+/** Starts `flowerbed run` on a configuration; resolves when it is ready, throws when it ends before. */
 export const startProcess = (config: object, ...options: string[]): Promise<DaemonProcess> =>
   startProcessAt({}, config, ...options)
 
 /** The same, somewhere else, or with a script. */
-export async function startProcessAt(
-  { within, lines = [] }: Place,
+export async function startProcessAt(place: Place, config: object, ...options: string[]): Promise<DaemonProcess> {
+  const { dir, socket, child } = launch(place, config, options)
+  const ended = new Promise<number | null>((resolve) => child.once('exit', resolve))
+  const heard = await said(child)
+  return {
+    socket,
+    process: child,
+    get log() {
+      return heard.text
+    },
+    async end() {
+      child.kill('SIGTERM')
+      const status = await ended
+      rmSync(dir, { recursive: true, force: true })
+      return status
+    },
+  }
+}
+
+/** A daemon that has to refuse its configuration: its exit status, and what it said. Throws when it gets ready. */
+export async function refusedProcess(
   config: object,
-  ...options: string[]
-): Promise<DaemonProcess> {
+  place: Place = {},
+): Promise<{ readonly socket: string; readonly status: number | null; readonly log: string }> {
+  const { dir, socket, child } = launch(place, config, [])
+  let log = ''
+  child.stderr!.on('data', (text) => {
+    log += text
+    if (log.includes('"ready"')) child.kill('SIGTERM')
+  })
+  const status = await new Promise<number | null>((resolve) => child.once('close', resolve))
+  rmSync(dir, { recursive: true, force: true })
+  if (log.includes('"ready"')) throw new Error(`it was to be refused:\n${log}`)
+  return { socket, status, log }
+}
+
+function launch({ within, lines = [] }: Place, config: object, options: readonly string[]) {
   const dir = folder()
   const socket = join(dir, 'below/rtnetlink.sock')
   writeFileSync(
@@ -59,29 +91,6 @@ export async function startProcessAt(
   writeFileSync(join(dir, 'lines.tc'), lines.map((line) => `tc ${line}\n`).join(''))
   const words = [process.execPath, command, 'run', '--config', join(dir, 'c.yaml'), ...options]
   const [program, ...args] = within === undefined ? words : ['ip', 'netns', 'exec', within, ...words]
-  const child = spawn(program, args, {
-    stdio: ['ignore', 'inherit', 'pipe'],
-  })
-  let log = ''
-  const ended = new Promise<number | null>((resolve) => child.on('exit', resolve))
-  await new Promise<void>((resolve) => {
-    child.stderr.on('data', (text) => {
-      log += text
-      if (log.includes('"ready"')) resolve()
-    })
-    void ended.then(() => resolve())
-  })
-  return {
-    socket,
-    process: child,
-    get log() {
-      return log
-    },
-    async end() {
-      child.kill('SIGTERM')
-      const status = await ended
-      rmSync(dir, { recursive: true, force: true })
-      return status
-    },
-  }
+  const child: ChildProcess = spawn(program, args, { stdio: ['ignore', 'inherit', 'pipe'] })
+  return { dir, socket, child }
 }

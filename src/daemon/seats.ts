@@ -184,6 +184,11 @@ export class Seats implements Executor {
     return this.#control.map((s) => s.thread)
   }
 
+  /** The switch thread: for tests and the curious. */
+  get switchThread(): Thread {
+    return this.#switch.thread
+  }
+
   /** Ends all threads in order, the switch's last. */
   async close(): Promise<void> {
     this.#ending = true

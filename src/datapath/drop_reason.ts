@@ -87,7 +87,7 @@ reason(Drop.DROP_GSO, 'gso', 'A GSO frame of a kind, or with lengths, that canno
 reason(Drop.DROP_TX_FULL, 'tx_full', 'The queue of the port it was sent by was full.')
 reason(Drop.DROP_TX_REFUSED, 'tx_refused', 'The kernel refused to send it: too long for the device, or not allowed.')
 reason(Drop.DROP_PORT_GONE, 'port_gone', 'Sent by a port whose device is not there at the moment.')
-reason(Drop.DROP_WORKER_DIED, 'worker_died', 'In the hands of a datapath worker that died.')
+reason(Drop.DROP_WORKER_DIED, 'worker_died', 'In the hands of a thread that died.')
 reason(Drop.DROP_RX_MISSED, 'rx_missed', 'The kernel had no room left for it in the ring of the port that received it.')
 
 /** All reasons, by number; there is none 0. */

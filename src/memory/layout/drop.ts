@@ -85,7 +85,7 @@ export const DROP_TX_FULL = 82
 export const DROP_TX_REFUSED = 83
 /** Sent by a port whose device is not there at the moment. */
 export const DROP_PORT_GONE = 84
-/** In the hands of a worker that died. */
+/** In the hands of a datapath worker, or of the switch thread, that died. */
 export const DROP_WORKER_DIED = 86
 /** The kernel had no room for it in the ring of the port. */
 export const DROP_RX_MISSED = 87
