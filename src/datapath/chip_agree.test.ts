@@ -5,7 +5,7 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { reserve } from '../memory/arena.ts'
 import { SUPER_GENERATION } from '../memory/layout/super.ts'
-import { busyWorld, counters, damagedFrame, type Left, slot, take } from './busy_world.fixture.ts'
+import { busyWorld, counters, damagedFrame, type Left, SLOTS, slot, take } from './busy_world.fixture.ts'
 
 describe('the chip', { timeout: 60_000 }, () => {
   it('makes the same of a burst as of each packet alone', () => {
@@ -14,8 +14,11 @@ describe('the chip', { timeout: 60_000 }, () => {
     // Flows come again, so that the cache has something to say.
     const known = fc.sample(damagedFrame, { numRuns: 60, seed: 5 })
     const frame = fc.oneof(fc.constantFrom(...known), fc.constantFrom(...known), damagedFrame)
+    // In trains, too: packets of one flow behind each other are looked up once, and sent together.
+    const train = fc.tuple(frame, fc.constantFrom(1, 1, 1, 2, 4)).map(([f, n]): Uint8Array[] => Array(n).fill(f))
     fc.assert(
-      fc.property(fc.array(frame, { minLength: 1, maxLength: 8 }), (frames) => {
+      fc.property(fc.array(train, { minLength: 1, maxLength: 8 }), (trains) => {
+        const frames = trains.flat().slice(0, SLOTS / 2)
         const [quick, slow]: [Left[], Left[]] = [[], []]
         frames.forEach((f, i) => {
           short.a.m[(list >> 2) + i] = slot(short, f)

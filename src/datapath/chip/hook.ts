@@ -30,6 +30,8 @@ import {
   planOf,
   smallEntry,
   smallEntryHas,
+  smallHead,
+  smallSeed,
 } from './lookup.ts'
 import { isQuick, quickChunk0, quickChunk1, quickChunk2 } from './quick_key.ts'
 import { addHookDepth, drop, hookDepth, modified, scratch, setModified } from './state.ts'
@@ -77,9 +79,9 @@ export function runHook(pkt: usize, block: usize, ingress: bool): i32 {
   if (!isTracing() && load<u32>(plan, PLAN_CHUNKS) == PLAN_SMALL && isQuick(data, len) && isPlain(pkt)) {
     const a = v128.and(quickChunk0(data), v128.load(plan, PLAN_MASKS))
     const b = v128.and(quickChunk1(data), v128.load(plan, PLAN_MASKS + 16))
-    const c = v128.and(quickChunk2(data, load<u32>(pkt, PKT_IIF)), v128.load(plan, PLAN_MASKS + 32))
-    const entry = smallEntry(a, b, c, mask, BE_IP)
-    if (smallEntryHas(entry, a, b, c, load<u64>(plan), BE_IP)) {
+    const c = v128.and(quickChunk2(load<u32>(pkt, PKT_IIF)), v128.load(plan, PLAN_MASKS + 32))
+    const entry = smallEntry(a, b, smallSeed(c, mask, BE_IP))
+    if (smallEntryHas(entry, smallHead(load<u64>(plan), BE_IP), a, b, c)) {
       const flow = load<usize>(entry, ENTRY_FLOW)
       if (flow == 0) return HOOK_PASS
       return runFlow(pkt, block, flow, load<usize>(flow, FLOW_ACTIONS), false, ingress ? len - ETH_LEN : len, ingress)

@@ -280,11 +280,19 @@ function salt(i: u32): v128 {
   return i64x2.splat(<i64>(0x9e3779b97f4a7c15 * (2 * <u64>i + 1)))
 }
 
+/** Of a sum that is as good as random, the bits that say where an entry is. */
 // @ts-ignore: decorator
 @inline
-function fold(sum: v128, start: usize, proto: u32): u32 {
-  const s = <u64>i64x2.extract_lane(sum, 0) + rotl<u64>(<u64>i64x2.extract_lane(sum, 1), 23) + (<u64>start << 16) + proto
-  return hashEnd(s)
+function fold(sum: v128): u32 {
+  const s = <u64>i64x2.extract_lane(sum, 0) + rotl<u64>(<u64>i64x2.extract_lane(sum, 1), 23)
+  return <u32>((s * 0x9e3779b97f4a7c15) >> 40)
+}
+
+/** The part of such a sum that is the same for all packets of a plan and protocol. */
+// @ts-ignore: decorator
+@inline
+function seed(start: usize, proto: u32): v128 {
+  return i64x2.replace_lane(i64x2.splat(0), 0, (<u64>start << 16) + proto)
 }
 
 /** Address of the entry that has, or may get, the answer for this key; 0 for uncached plans. */
@@ -295,37 +303,48 @@ export function cacheEntry(plan: usize, key: usize, proto: u32): usize {
     const a = v128.and(v128.load(key), v128.load(plan, PLAN_MASKS))
     const b = v128.and(v128.load(key, 16), v128.load(plan, PLAN_MASKS + 16))
     const c = v128.and(v128.load(key, 32), v128.load(plan, PLAN_MASKS + 32))
-    return smallEntry(a, b, c, start, proto)
+    return smallEntry(a, b, smallSeed(c, start, proto))
   }
   if (chunks == PLAN_UNCACHED) return 0
-  let sum = i64x2.splat(0)
+  let sum = seed(start, proto)
   for (let i: u32 = 0; i < chunks; i++) {
     const v = v128.and(v128.load(key + load<u32>(plan + (i << 2), PLAN_OFFSETS)), v128.load(plan + (i << 4), PLAN_MASKS))
     sum = i64x2.add(sum, square(v, i))
   }
-  return large + ((<usize>(fold(sum, start, proto) & largeMask)) << LARGE_SHIFT)
+  return large + ((<usize>(fold(sum) & largeMask)) << LARGE_SHIFT)
 }
 
-/** The place of a small plan's key: its three chunks under the plan's masks. */
+/** What the third chunk of a small plan's key adds to the hash, with the starting mask and the protocol. */
 // @ts-ignore: decorator
 @inline
-export function smallEntry(a: v128, b: v128, c: v128, start: usize, proto: u32): usize {
-  const x = i32x4.add(a, salt(0))
-  const y = i32x4.add(b, salt(1))
-  const z = i32x4.add(c, salt(2))
-  const sum = i64x2.add(product(x, y), i64x2.extmul_low_i32x4_u(z, v128.shuffle<u32>(z, z, 2, 3, 0, 1)))
-  return small + ((<usize>(fold(sum, start, proto) & smallMask)) << SMALL_SHIFT)
+export function smallSeed(c: v128, start: usize, proto: u32): v128 {
+  return i64x2.add(square(c, 2), seed(start, proto))
+}
+
+/** The place of a small plan's key: its first two chunks under the plan's masks, and what smallSeed says of the rest. */
+// @ts-ignore: decorator
+@inline
+export function smallEntry(a: v128, b: v128, seed: v128): usize {
+  const sum = i64x2.add(product(i32x4.add(a, salt(0)), i32x4.add(b, salt(1))), seed)
+  return small + ((<usize>(fold(sum) & smallMask)) << SMALL_SHIFT)
+}
+
+/** The first word of an entry: starting mask and generation, as the first eight bytes of a plan; protocol; flow 0. */
+// @ts-ignore: decorator
+@inline
+export function smallHead(startAndGeneration: u64, proto: u32): v128 {
+  return i64x2.replace_lane(i64x2.splat(startAndGeneration), 1, proto)
 }
 
 /** Does a small entry hold this key? */
 // @ts-ignore: decorator
 @inline
-export function smallEntryHas(entry: usize, a: v128, b: v128, c: v128, startAndGeneration: u64, proto: u32): bool {
+export function smallEntryHas(entry: usize, head: v128, a: v128, b: v128, c: v128): bool {
   const other = v128.or(
-    v128.or(v128.xor(a, v128.load(entry, ENTRY_CHUNKS)), v128.xor(b, v128.load(entry, ENTRY_CHUNKS + 16))),
-    v128.xor(c, v128.load(entry, ENTRY_CHUNKS + 32)),
+    v128.or(v128.and(v128.xor(head, v128.load(entry)), i32x4(-1, -1, -1, 0)), v128.xor(a, v128.load(entry, ENTRY_CHUNKS))),
+    v128.or(v128.xor(b, v128.load(entry, ENTRY_CHUNKS + 16)), v128.xor(c, v128.load(entry, ENTRY_CHUNKS + 32))),
   )
-  return !v128.any_true(other) && load<u64>(entry) == startAndGeneration && load<u32>(entry, ENTRY_PROTO) == proto
+  return !v128.any_true(other)
 }
 
 /** The place of a tunnel plan's key: its five chunks under the plan's masks. The same that cacheEntry finds. */
@@ -334,9 +353,9 @@ export function smallEntryHas(entry: usize, a: v128, b: v128, c: v128, startAndG
 export function tunnelEntry(a: v128, b: v128, c: v128, d: v128, e: v128, start: usize, proto: u32): usize {
   const sum = i64x2.add(
     i64x2.add(i64x2.add(square(a, 0), square(b, 1)), i64x2.add(square(c, 2), square(d, 3))),
-    square(e, 4),
+    i64x2.add(square(e, 4), seed(start, proto)),
   )
-  return large + ((<usize>(fold(sum, start, proto) & largeMask)) << LARGE_SHIFT)
+  return large + ((<usize>(fold(sum) & largeMask)) << LARGE_SHIFT)
 }
 
 // @ts-ignore: decorator

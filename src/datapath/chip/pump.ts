@@ -3,12 +3,12 @@
 // For each burst: slots from the free stack, frames copied into them, receiveAll, and every output's slot given back,
 // as a driver does. The caller sees what a driver would see of punts: they are given back too, and counted apart.
 
-import { PKT_DATA, PKT_DEV, PKT_FRAME, PKT_LEN } from '../../memory/layout/packet.ts'
+import { PKT_DEV, PKT_FRAME } from '../../memory/layout/packet.ts'
 import { EMIT_KIND, EMIT_OUTPUT, EMIT_SIZE, WORKER_EMIT, WORKER_EMIT_COUNT } from '../../memory/layout/worker.ts'
 import { receiveAll } from './burst.ts'
 import { BURST_MAX, SCRATCH_PUMP } from './layout.ts'
-import { copyWords } from './packet.ts'
-import { alloc, begin, release, scratch, worker } from './state.ts'
+import { clearMeta, copyWords } from './packet.ts'
+import { allocMany, begin, releaseEmitted, scratch, worker } from './state.ts'
 
 /** A frame of the table: its length (u32) in sixteen bytes, then its bytes. */
 const FRAME_HEAD: usize = 16
@@ -20,12 +20,14 @@ export let pumpedOther: u32 = 0
 /** Gives back what the burst emitted. */
 function takeBack(): void {
   const n = load<u32>(worker, WORKER_EMIT_COUNT)
-  let e = load<usize>(worker, WORKER_EMIT)
-  for (let i: u32 = 0; i < n; i++, e += EMIT_SIZE) {
-    if (load<u32>(e, EMIT_KIND) == EMIT_OUTPUT) pumpedOut++
-    else pumpedOther++
-    release(load<usize>(e))
+  const first = load<usize>(worker, WORKER_EMIT)
+  let out: u32 = 0
+  for (let e = first, end = first + <usize>n * EMIT_SIZE; e < end; e += EMIT_SIZE) {
+    out += u32(load<u32>(e, EMIT_KIND) == EMIT_OUTPUT)
   }
+  pumpedOut += out
+  pumpedOther += n - out
+  releaseEmitted(first, n)
   store<u32>(worker, 0, WORKER_EMIT_COUNT)
 }
 
@@ -41,29 +43,19 @@ export function pumpFrames(table: usize, stride: u32, frames: u32, first: u32, n
   pumpedOut = 0
   pumpedOther = 0
   const list = scratch + SCRATCH_PUMP
-  const zero = i64x2.splat(0)
   let done: u32 = 0
   let next = first
   while (done < n) {
-    let k: u32 = 0
-    const want = min<u32>(n - done, BURST_MAX)
-    while (k < want) {
-      const pkt = alloc()
-      if (pkt == 0) break
+    const k = allocMany(list, min<u32>(n - done, BURST_MAX))
+    for (let i: u32 = 0; i < k; i++) {
+      const pkt = load<usize>(list + (<usize>i << 2))
       const from = table + <usize>(next * stride)
       if (++next == frames) next = 0
       const len = load<u32>(from)
-      v128.store(pkt, zero, 0)
-      v128.store(pkt, zero, 16)
-      v128.store(pkt, zero, 32)
-      v128.store(pkt, zero, 48)
-      store<usize>(pkt, pkt + PKT_FRAME, PKT_DATA)
-      store<u32>(pkt, len, PKT_LEN)
+      clearMeta(pkt, len)
       store<usize>(pkt, dev, PKT_DEV)
       copyWords(pkt + PKT_FRAME, from + FRAME_HEAD, min(len, head))
       if (vary != 0) store<u32>(pkt + vary, load<u8>(pkt + vary, PKT_FRAME - 1) | (++pumped << 8), PKT_FRAME - 1)
-      store<usize>(list + (<usize>k << 2), pkt)
-      k++
     }
     if (k == 0) break
     let taken: i32 = 0

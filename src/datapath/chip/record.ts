@@ -28,7 +28,7 @@ import {
 import { SUPER_PACKET_SIZE } from '../../memory/layout/super.ts'
 import { EMIT_DEV, EMIT_KIND, EMIT_OUTPUT, EMIT_SIZE, WORKER_EMIT, WORKER_EMIT_COUNT } from '../../memory/layout/worker.ts'
 import { clearMeta, copyWords } from './packet.ts'
-import { alloc, countReason, drop, release, worker } from './state.ts'
+import { alloc, countReason, drop, releaseEmitted, worker } from './state.ts'
 
 /** seconds u32 | fraction u32 | captured length u32 | original length u32 */
 const HEADER: usize = 16
@@ -123,9 +123,9 @@ export function recordOutputs(records: usize, unit: u32): u32 {
     store<usize>(r, to + HEADER + len, RECORD_END)
     store<u64>(r, load<u64>(r, RECORD_PACKETS) + 1, RECORD_PACKETS)
     store<u64>(r, load<u64>(r, RECORD_BYTES) + len, RECORD_BYTES)
-    release(pkt)
   }
   if (i != 0) {
+    releaseEmitted(first, i)
     if (i < n) memory.copy(first, e, <usize>(n - i) * EMIT_SIZE)
     store<u32>(worker, n - i, WORKER_EMIT_COUNT)
   }

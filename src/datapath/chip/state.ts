@@ -108,9 +108,16 @@ export function addHookDepth(by: i32): void {
 // @ts-ignore: decorator
 @inline
 export function count(id: u32, bytes: u32): void {
+  countMany(id, 1, bytes)
+}
+
+/** Packets counted together. */
+// @ts-ignore: decorator
+@inline
+export function countMany(id: u32, packets: u32, bytes: u32): void {
   const c = counters + (<usize>id) * COUNTER_SIZE
   const at = usedAt
-  v128.store(c, i64x2.add(v128.load(c, COUNTER_PACKETS), i64x2.replace_lane(i64x2.splat(1), 1, bytes)), COUNTER_PACKETS)
+  v128.store(c, i64x2.add(v128.load(c, COUNTER_PACKETS), i64x2.replace_lane(i64x2.splat(packets), 1, bytes)), COUNTER_PACKETS)
   store<u32>(c, at, COUNTER_LAST_USED)
   if (load<u32>(c, COUNTER_FIRST_USED) == 0) store<u32>(c, at, COUNTER_FIRST_USED)
 }
@@ -119,14 +126,6 @@ export function count(id: u32, bytes: u32): void {
 export function uncount(id: u32, bytes: u32): void {
   const c = counters + (<usize>id) * COUNTER_SIZE
   v128.store(c, i64x2.sub(v128.load(c, COUNTER_PACKETS), i64x2.replace_lane(i64x2.splat(1), 1, bytes)), COUNTER_PACKETS)
-}
-
-/** Packets of a burst, counted together. */
-export function countMany(id: u32, packets: u32, bytes: u32): void {
-  if (packets == 0) return
-  const c = counters + (<usize>id) * COUNTER_SIZE
-  store<u64>(c, load<u64>(c, COUNTER_PACKETS) + packets - 1, COUNTER_PACKETS)
-  count(id, bytes)
 }
 
 /** Brings a counter's memory near. */
@@ -158,6 +157,19 @@ export function alloc(): usize {
   return load<usize>(freeStack + ((<usize>n - 1) << 2))
 }
 
+/** So many free slots as there are, n at most, into a list. Returns how many. */
+export function allocMany(list: usize, n: u32): u32 {
+  const have = load<u32>(worker, WORKER_FREE_COUNT)
+  n = min(n, have)
+  store<u32>(worker, have - n, WORKER_FREE_COUNT)
+  let top = freeStack + ((<usize>have) << 2)
+  for (const end = list + ((<usize>n) << 2); list < end; list += 4) {
+    top -= 4
+    store<usize>(list, load<usize>(top))
+  }
+  return n
+}
+
 export function release(pkt: usize): void {
   if (pkt >= largeFrom) {
     releaseLarge(pkt)
@@ -166,6 +178,17 @@ export function release(pkt: usize): void {
   const n = load<u32>(worker, WORKER_FREE_COUNT)
   store<usize>(freeStack + ((<usize>n) << 2), pkt)
   store<u32>(worker, n + 1, WORKER_FREE_COUNT)
+}
+
+/** Gives back the slots of n emissions from `e` on. */
+export function releaseEmitted(e: usize, n: u32): void {
+  let have = load<u32>(worker, WORKER_FREE_COUNT)
+  for (const end = e + <usize>n * EMIT_SIZE; e < end; e += EMIT_SIZE) {
+    const pkt = load<usize>(e)
+    if (pkt < largeFrom) store<usize>(freeStack + (<usize>(have++) << 2), pkt)
+    else releaseLarge(pkt)
+  }
+  store<u32>(worker, have, WORKER_FREE_COUNT)
 }
 
 /** The end of a packet that is not sent: its reason counts, its slot is free. */
@@ -197,6 +220,21 @@ export function emit(pkt: usize, dev: usize, kind: i32, arg: usize): void {
   const e = emissions + (<usize>n) * EMIT_SIZE
   store<u64>(e, <u64>pkt | ((<u64>dev) << 32))
   store<u64>(e, <u64>kind | ((<u64>arg) << 32), 8)
+}
+
+/** Where n outputs more go in the list, 0 when there is no room for them. */
+// @ts-ignore: decorator
+@inline
+export function emissionEnd(n: u32): usize {
+  const have = load<u32>(worker, WORKER_EMIT_COUNT)
+  return have + n > emitMax ? 0 : emissions + (<usize>have) * EMIT_SIZE
+}
+
+/** They stand there. */
+// @ts-ignore: decorator
+@inline
+export function emitted(n: u32): void {
+  store<u32>(worker, load<u32>(worker, WORKER_EMIT_COUNT) + n, WORKER_EMIT_COUNT)
 }
 
 /** Hands a packet to the host, with the depth of redirects that it came through. */

@@ -17,19 +17,20 @@ export const KEY_IP_PROTO = 2
 export const KEY_FLAGS = 3
 export const KEY_ETH_DST = 4
 export const KEY_ETH_SRC = 10
-/** prio<<13 | id (be16); the DEI bit is always zero. */
-export const KEY_VLAN_TCI = 16
-export const KEY_VLAN_TPID = 18
-export const KEY_CVLAN_TCI = 20
-export const KEY_CVLAN_TPID = 22
+// The bytes of an IPv4 header's addresses and the ports behind them, as they stand in a frame (chip/quick_key.ts).
+export const KEY_IPV4_SRC = 16
+export const KEY_IPV4_DST = 20
 export const KEY_PORT_SRC = 24
 export const KEY_PORT_DST = 26
-export const KEY_IPV4_SRC = 28
-export const KEY_IPV4_DST = 32
-export const KEY_IP_TOS = 36
-export const KEY_IP_TTL = 37
+export const KEY_IP_TOS = 28
+export const KEY_IP_TTL = 29
 /** The 12 flag bits of TCP (be16). */
-export const KEY_TCP_FLAGS = 38
+export const KEY_TCP_FLAGS = 30
+/** prio<<13 | id (be16); the DEI bit is always zero. */
+export const KEY_VLAN_TCI = 32
+export const KEY_VLAN_TPID = 34
+export const KEY_CVLAN_TCI = 36
+export const KEY_CVLAN_TPID = 38
 export const KEY_ICMP_TYPE = 40
 export const KEY_ICMP_CODE = 41
 export const KEY_NUM_OF_VLANS = 42
