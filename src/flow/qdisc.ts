@@ -2,9 +2,11 @@
 //
 // A hook's block is its own, or a shared one that `ingress_block N` names: the first hook makes it, the last one takes all
 // its filters with it. Every device that is up has besides the kernel's default root qdisc, noqueue, which is only shown.
+// A qdisc counts what its hooks look at while they have filters, and what those drop (mini_qdisc_bstats_cpu_update).
 // Requests run under rtnl; packets and filter requests find the blocks under RCU.
 
 import type { Arena } from '../memory/arena.ts'
+import { counterAlloc, counterFree, counterRead } from '../memory/counters.ts'
 import { BLOCK_HOOKS, BLOCK_INDEX, BLOCK_NEXT } from '../memory/layout/flow.ts'
 import {
   IFF_UP,
@@ -14,6 +16,7 @@ import {
   NETDEV_IFINDEX,
   NETDEV_INGRESS,
   NETDEV_QDISC,
+  NETDEV_QDISC_COUNTER,
   QDISC_CLSACT,
   QDISC_INGRESS,
   QDISC_NONE,
@@ -77,10 +80,11 @@ function fillQdisc(
     builder.nestEnd(builder.nest(Tcm.TCA_OPTIONS))
   }
   builder.attrU8(Tcm.TCA_HW_OFFLOAD, 0)
+  const { bytes, packets, drops } = counterRead(c.a, root ? 0 : m[(dev + NETDEV_QDISC_COUNTER) >> 2])
   const stats = builder.nest(Tcm.TCA_STATS2)
-  qdiscStats(builder, 0, 0, 0)
+  qdiscStats(builder, bytes, packets, drops)
   builder.nestEnd(stats)
-  tcStats(builder, Tcm.TCA_STATS, 0, 0, 0)
+  tcStats(builder, Tcm.TCA_STATS, bytes, packets, drops)
 }
 
 function putBlockIndex(m: Int32Array, block: number, attribute: number): void {
@@ -146,14 +150,19 @@ function addQdisc(c: FlowContext, d: DataView, dev: number, kind: string): void 
   if (egressIndex !== 0 && !clsact) {
     throw new NetlinkError(EOPNOTSUPP, 'Egress block sharing is not supported')
   }
+  if (tca[Tcm.TCA_RATE] !== 0) throw new NetlinkError(EOPNOTSUPP, 'flowerbed: no estimator for a qdisc')
   const ingress = takeBlock(a, dev, INGRESS_PARENT, index)
   let egress = 0
+  let counter: number
   try {
     if (clsact) egress = takeBlock(a, dev, EGRESS_PARENT, egressIndex)
+    counter = counterAlloc(a)
   } catch (e) {
+    if (egress !== 0) dropHook(c, egress)
     dropHook(c, ingress)
     throw e
   }
+  publish(a.m, (dev + NETDEV_QDISC_COUNTER) >> 2, counter)
   publish(a.m, (dev + NETDEV_EGRESS) >> 2, egress)
   publish(a.m, (dev + NETDEV_INGRESS) >> 2, ingress)
   store(a.m, (dev + NETDEV_QDISC) >> 2, clsact ? QDISC_CLSACT : QDISC_INGRESS)
@@ -214,6 +223,9 @@ export function dropQdisc(c: FlowContext, dev: number): void {
   publish(m, (dev + NETDEV_EGRESS) >> 2, 0)
   store(m, (dev + NETDEV_QDISC) >> 2, QDISC_NONE)
   m[(dev + NETDEV_HAD_QDISC) >> 2] = 1
+  const counter = m[(dev + NETDEV_QDISC_COUNTER) >> 2]
+  publish(m, (dev + NETDEV_QDISC_COUNTER) >> 2, 0)
+  counterFree(c.a, counter)
   bumpGeneration(c.a)
   dropHook(c, ingress)
   if (egress !== 0) dropHook(c, egress)

@@ -13,13 +13,20 @@ chipModule() // built here, where no test's time runs
 
 const root = fileURLToPath(new URL('../../fixtures/kernel/', import.meta.url))
 
+/** What the hooks have seen. */
+const QDISCS = { where: 'end', words: ['tc', '-s', '-j', 'qdisc', 'show'], moment: null, forgiving: false }
+
 describe.each(readdirSync(root))('%s', (name) => {
   test('sends and counts as the kernel', async () => {
     const dir = join(root, name)
     const out = mkdtempSync(join(tmpdir(), 'flowerbed-kernel-'))
     try {
-      await replay(loadScenario(dir), { out })
+      const scenario = loadScenario(dir)
+      const { log } = await replay({ ...scenario, after: [...scenario.after, QDISCS] }, { out })
       expect(differences(dir, out)).toEqual([])
+      const qdiscs = JSON.parse(log[log.length - 1].printed) as { kind: string }[]
+      const expected = readFileSync(join(dir, 'expected', 'qdisc.json'), 'utf8')
+      expect(qdiscs.filter((q) => q.kind !== 'noqueue')).toEqual(JSON.parse(expected))
     } finally {
       rmSync(out, { recursive: true })
     }

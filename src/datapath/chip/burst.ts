@@ -79,7 +79,7 @@ function receiveStaged(list: usize, n: i32, dev: usize): i32 {
     if (hasBacklog()) drainBacklog()
     if (punted) break
   }
-  endBurst(dev)
+  endBurst(dev, plan != 0)
   return <i32>((s - first) / STAGE_SIZE)
 }
 

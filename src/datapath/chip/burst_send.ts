@@ -14,6 +14,7 @@ import {
   NETDEV_FLAGS,
   NETDEV_KIND,
   NETDEV_KIND_PORT,
+  NETDEV_QDISC_COUNTER,
   NETDEV_RX_COUNTER,
   NETDEV_TX_COUNTER,
 } from '../../memory/layout/netdev.ts'
@@ -206,9 +207,12 @@ export function countUp(dev: usize, n: u32, networkBytes: u32): void {
   upBytes += networkBytes
 }
 
-/** What the tunnel device counts for what came up from it. */
+/** What the tunnel device counts for what came up from it, and its filters, which have a flow for each. */
 function countCame(): void {
-  if (upPackets != 0) countMany(load<u32>(upDev, NETDEV_RX_COUNTER), upPackets, upBytes)
+  if (upPackets != 0) {
+    countMany(load<u32>(upDev, NETDEV_RX_COUNTER), upPackets, upBytes)
+    countMany(load<u32>(upDev, NETDEV_QDISC_COUNTER), upPackets, upBytes)
+  }
   upPackets = 0
   upBytes = 0
 }
@@ -221,12 +225,19 @@ export function countReceived(wire: u32): void {
   wireBytes += wire
 }
 
-/** The end of a burst that came by this port. The next one looks again which ways out are open. */
-export function endBurst(dev: usize): void {
+/**
+ * The end of a burst that came by this port, whose filters have seen it if it is `filtered`. The next one looks again which
+ * ways out are open.
+ */
+export function endBurst(dev: usize, filtered: bool): void {
   countSent()
   out = 0
   countCame()
-  if (packets != 0) countMany(load<u32>(dev, NETDEV_RX_COUNTER), packets, wireBytes)
+  if (packets != 0) {
+    countMany(load<u32>(dev, NETDEV_RX_COUNTER), packets, wireBytes)
+    // No staged packet has a tag.
+    if (filtered) countMany(load<u32>(dev, NETDEV_QDISC_COUNTER), packets, wireBytes - packets * ETH_LEN)
+  }
   packets = 0
   wireBytes = 0
 }

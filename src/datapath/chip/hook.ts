@@ -14,7 +14,8 @@ import {
 } from '../../memory/layout/action.ts'
 import { DROP_FILTER, DROP_MIRRED_NEST, DROP_RECLASSIFY_LOOP, DROP_STOLEN, DROP_TRAP } from '../../memory/layout/drop.ts'
 import { BLOCK_CHAIN0, CHAIN_MASKS, FLOW_ACTIONS, FLOW_MASK, MASK_NEXT, MASK_PRIO } from '../../memory/layout/flow.ts'
-import { PKT_DATA, PKT_IIF, PKT_LEN } from '../../memory/layout/packet.ts'
+import { NETDEV_QDISC_COUNTER } from '../../memory/layout/netdev.ts'
+import { PKT_DATA, PKT_DEV, PKT_IIF, PKT_LEN } from '../../memory/layout/packet.ts'
 import { dissect } from './dissect.ts'
 import { EXEC_HELD, EXEC_SHOT, EXEC_TAKEN, execute, gotoChain, heldAt } from './execute.ts'
 import { BE_IP, ETH_LEN, isBare, isPlain, isTagged, outerProtocol, VLAN_LEN } from './frame.ts'
@@ -34,7 +35,7 @@ import {
   smallSeed,
 } from './lookup.ts'
 import { isQuick, quickChunk0, quickChunk1, quickChunk2 } from './quick_key.ts'
-import { addHookDepth, drop, hookDepth, modified, scratch, setModified } from './state.ts'
+import { addHookDepth, count, countDrop, drop, hookDepth, modified, scratch, setModified } from './state.ts'
 import { u32Continue } from './u32.ts'
 import { isTracing, traceHook, traceLookup, traceVerdict } from './trace.ts'
 
@@ -64,7 +65,7 @@ export function firstMask(block: usize): usize {
   return chain == 0 ? 0 : load<usize>(chain, CHAIN_MASKS)
 }
 
-/** Runs the filters of `block`. At ingress the kernel counts bytes from the network header on. */
+/** Runs the filters of `block`, a hook of the device that the packet is at (PKT_DEV). At ingress the kernel counts bytes from the network header on. */
 export function runHook(pkt: usize, block: usize, ingress: bool): i32 {
   const mask = firstMask(block)
   if (mask == 0) return HOOK_PASS
@@ -73,6 +74,7 @@ export function runHook(pkt: usize, block: usize, ingress: bool): i32 {
     drop(pkt, DROP_MIRRED_NEST)
     return HOOK_SHOT
   }
+  const counter = hookCounter(pkt)
   const plan = planOf(mask)
   const data = load<usize>(pkt, PKT_DATA)
   const len = load<u32>(pkt, PKT_LEN)
@@ -83,16 +85,27 @@ export function runHook(pkt: usize, block: usize, ingress: bool): i32 {
     const entry = smallEntry(a, b, smallSeed(c, mask, BE_IP))
     if (smallEntryHas(entry, smallHead(load<u64>(plan), BE_IP), a, b, c)) {
       const flow = load<usize>(entry, ENTRY_FLOW)
+      const bytes = ingress ? len - ETH_LEN : len
+      count(counter, bytes)
       if (flow == 0) return HOOK_PASS
-      return runFlow(pkt, block, flow, load<usize>(flow, FLOW_ACTIONS), false, ingress ? len - ETH_LEN : len, ingress)
+      return runFlow(pkt, block, flow, load<usize>(flow, FLOW_ACTIONS), false, bytes, ingress)
     }
   }
   const key = scratch + SCRATCH_KEYS + ((<usize>hookDepth) << 9)
   dissect(pkt, key, load<u32>(plan, PLAN_GROUPS))
   const flow = lookup(plan, pkt, key, outerProtocol(pkt))
   if (isTracing()) traceLookup(pkt, mask, key, outerProtocol(pkt), flow)
+  const bytes = hookBytes(pkt, data, len, ingress)
+  count(counter, bytes)
   if (flow == 0) return HOOK_PASS
-  return runFlow(pkt, block, flow, load<usize>(flow, FLOW_ACTIONS), true, hookBytes(pkt, data, len, ingress), ingress)
+  return runFlow(pkt, block, flow, load<usize>(flow, FLOW_ACTIONS), true, bytes, ingress)
+}
+
+/** Counter of the qdisc of the device that the packet is at. */
+// @ts-ignore: decorator
+@inline
+function hookCounter(pkt: usize): u32 {
+  return load<u32>(load<usize>(pkt, PKT_DEV), NETDEV_QDISC_COUNTER)
 }
 
 /** What the counters of a hook take for the packet's size. */
@@ -116,6 +129,7 @@ export function runFlow(
   ingress: bool,
 ): i32 {
   const outer = modified
+  const counter = hookCounter(pkt)
   const key = scratch + SCRATCH_KEYS + ((<usize>hookDepth) << 9)
   setModified(!known)
   addHookDepth(1)
@@ -124,6 +138,7 @@ export function runFlow(
   const fate = verdict == EXEC_TAKEN ? HOOK_TAKEN : follow(pkt, block, flow, key, bytes, ingress, verdict)
   addHookDepth(-1)
   setModified(outer || modified)
+  if (fate == HOOK_SHOT) countDrop(counter)
   return fate
 }
 

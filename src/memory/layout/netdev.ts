@@ -46,6 +46,8 @@ export const NETDEV_PRIV = 96
 /** Sequence number of the next packet that is sent, and the least that is received next, 0 any (GRE). @atomic */
 export const NETDEV_SEQ_OUT = 192
 export const NETDEV_SEQ_IN = 196
+/** Counter id of the qdisc of ours: what its hooks looked at while they had filters, and dropped; 0 without. @rcu rtnl */
+export const NETDEV_QDISC_COUNTER = 200
 export const NETDEV_SIZE = 256
 export const NETDEV_MAX = 4096
 /** In NETDEV_TP_DST, and in the list that it is the index of: IP protocols stand behind the UDP ports. */
