@@ -65,7 +65,7 @@ export function firstMask(block: usize): usize {
   return chain == 0 ? 0 : load<usize>(chain, CHAIN_MASKS)
 }
 
-/** Runs the filters of `block`, a hook of the device that the packet is at (PKT_DEV). At ingress the kernel counts bytes from the network header on. */
+/** Runs the filters of `block`, a hook of the device that the packet is at (PKT_DEV). */
 export function runHook(pkt: usize, block: usize, ingress: bool): i32 {
   const mask = firstMask(block)
   if (mask == 0) return HOOK_PASS
@@ -108,7 +108,7 @@ function hookCounter(pkt: usize): u32 {
   return load<u32>(load<usize>(pkt, PKT_DEV), NETDEV_QDISC_COUNTER)
 }
 
-/** What the counters of a hook take for the packet's size. */
+/** What the counters of a hook take for the packet's size: at ingress the kernel counts from the network header on. */
 export function hookBytes(pkt: usize, data: usize, len: u32, ingress: bool): u32 {
   if (isBare(pkt)) return len
   const bytes = isTagged(data, len) ? len - VLAN_LEN : len
