@@ -11,8 +11,7 @@ import { join, resolve } from 'node:path'
 import { classicBytes } from '../testing/capture_bytes.ts'
 import type { Answer, Job, JobLine, JobPacket } from '../testing/kernel_guest.ts'
 import { boot, fetchKernel } from '../testing/kernel_vm.ts'
-import { differences, timedFrames } from './kernel_answer.fixture.ts'
-import { replay } from './replay.ts'
+import { compareWithKernel, judgedQdiscs, timedFrames } from './kernel_answer.fixture.ts'
 import { loadScenario, type Scenario, type Step } from './scenario.ts'
 import { ScenarioError } from './scenario_error.ts'
 
@@ -58,20 +57,8 @@ function writeExpected(dir: string, job: Job, answer: Answer, jobs: string): voi
     }
   }
   writeFileSync(join(expected, 'filters.json'), `${JSON.stringify(filters, null, 1)}\n`)
+  writeFileSync(join(expected, 'qdisc.json'), `${JSON.stringify(judgedQdiscs(answer.qdiscs))}\n`)
   if (answer.log !== '') writeFileSync(join(expected, 'log.txt'), answer.log)
-}
-
-/** Ours beside it. */
-async function compare(dir: string): Promise<string[]> {
-  const out = mkdtempSync(join(tmpdir(), 'flowerbed-record-'))
-  try {
-    await replay(loadScenario(dir), { out })
-    return differences(dir, out)
-  } catch (e) {
-    return [(e as Error).message]
-  } finally {
-    rmSync(out, { recursive: true })
-  }
 }
 
 const say = (text: string): boolean => process.stdout.write(`${text}\n`)
@@ -95,7 +82,7 @@ try {
       continue
     }
     writeExpected(dirs[i], job, answer, jobs)
-    const found = await compare(dirs[i])
+    const found = await compareWithKernel(dirs[i]).catch((e: Error) => [e.message])
     say(`${dirs[i]}: ${found.length === 0 ? 'as the kernel' : found.join('\n')}`)
     if (found.length > 0) process.exitCode ||= 1
   }

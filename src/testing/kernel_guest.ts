@@ -51,6 +51,8 @@ export interface Answer {
   readonly injected: readonly number[]
   /** By hook, what tc prints. */
   readonly filters: Readonly<Record<string, string>>
+  /** What tc prints of qdiscs, with their counters. */
+  readonly qdiscs: string
 }
 
 const CLONE_NEWNET = 0x40000000
@@ -180,12 +182,11 @@ function inject(job: Job): number[] {
 }
 
 /** What tc says of every hook that there is. */
-function filters(): Record<string, string> {
+function filters(listing: string): Record<string, string> {
   const show = (...of: string[]): string =>
     execFileSync('tc', ['-s', '-j', 'filter', 'show', ...of], { encoding: 'utf8' })
   const out: Record<string, string> = {}
-  const qdiscs = JSON.parse(execFileSync('tc', ['-j', 'qdisc', 'show'], { encoding: 'utf8' }))
-  for (const q of qdiscs) {
+  for (const q of JSON.parse(listing)) {
     if (q.kind !== 'clsact' && q.kind !== 'ingress') continue
     const sides = q.kind === 'clsact' ? ['ingress', 'egress'] : ['ingress']
     for (const side of sides) {
@@ -201,6 +202,7 @@ async function answer(job: Job, share: string): Promise<Answer> {
   const log: string[] = []
   let injected: number[] = []
   let found: Record<string, string> = {}
+  let qdiscs = '[]'
   let error: string | null = null
   let dumps: ChildProcess[] = []
   try {
@@ -212,7 +214,8 @@ async function answer(job: Job, share: string): Promise<Answer> {
     sleep(Math.max(job.finalMs, 60))
     // What is printed now is part of the answer, with the counters as the packets left them.
     run(job.after, log)
-    found = filters()
+    qdiscs = execFileSync('tc', ['-s', '-j', 'qdisc', 'show'], { encoding: 'utf8' })
+    found = filters(qdiscs)
     sleep(200)
   } catch (e) {
     error = (e as Error).message
@@ -229,7 +232,7 @@ async function answer(job: Job, share: string): Promise<Answer> {
   setns(outside, CLONE_NEWNET)
   ip('netns', 'del', 'world')
   ip('netns', 'del', 'wire')
-  return { error, log: log.join(''), injected, filters: found }
+  return { error, log: log.join(''), injected, filters: found, qdiscs }
 }
 
 const share = process.argv[2]
