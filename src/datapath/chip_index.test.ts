@@ -240,8 +240,11 @@ describe('the mask index', { timeout: 120_000 }, () => {
     return Uint8Array.from({ length: 60 }, (_, i) => f[i] ?? 0)
   }
 
-  /** Masks under which such packets have each field of some rule, and all of them of none but the last. */
-  function addNearMisses(masks: number, fieldsOfEach: number): Rule[] {
+  /**
+   * Masks under which such packets have each field of some rule, and all of them of none but the last; with `common` not
+   * even all of those that the masks share.
+   */
+  function addNearMisses(masks: number, fieldsOfEach: number, common: boolean): Rule[] {
     const rules: Rule[] = []
     const source = Hand.handMask(a, Hand.handPrio(a, chain, 1, IP), [[K.KEY_IPV4_SRC, -1]], 4)
     Hand.handFlow(a, source, [1], Hand.op(P.OP_END, T.TC_ACT_OK))
@@ -255,7 +258,9 @@ describe('the mask index', { timeout: 120_000 }, () => {
       const mask = Hand.handMask(a, Hand.handPrio(a, chain, i + 1, IP), pairs, 8)
       const right = pairs.map(([offset, bits]) => key[offset >> 2] & bits)
       const nearly = [
-        [right[0], right[1] ^ 1, ...right.slice(2)],
+        common
+          ? [right[0], right[1] ^ 1, ...right.slice(2)]
+          : [...right.slice(0, -1), ~right[right.length - 1] & (pairs.at(-1) as Pair)[1]],
         [right[0] ^ 1, ...right.slice(1)],
       ]
       for (const words of i === masks - 1 ? [...nearly, right] : nearly) {
@@ -267,8 +272,11 @@ describe('the mask index', { timeout: 120_000 }, () => {
     return rules
   }
 
-  it('sifts masks whose rules know each field of the packet and never all of them', () => {
-    const rules = addNearMisses(511, 1)
+  it.each([
+    ['the shared fields', true],
+    ['its own', false],
+  ])('sifts masks whose rules know each field of the packet and never all of them: %s', (_, common) => {
+    const rules = addNearMisses(511, 1, common)
     const steep = () => a.m[(dp.struct + W.WORKER_STEEP) >> 2]
     const last = rules[rules.length - 1].counter
     for (let i = 0; i < 400; i++) expect(send(near(), rules)).toBe(last)
@@ -279,7 +287,7 @@ describe('the mask index', { timeout: 120_000 }, () => {
   })
 
   it('probes them when they have more fields than there is room for', () => {
-    const rules = addNearMisses(511, 9)
+    const rules = addNearMisses(511, 9, false)
     const last = rules[rules.length - 1].counter
     for (let i = 0; i < 600; i++) expect(send(near(), rules)).toBe(last)
   })

@@ -36,7 +36,9 @@ export const INDEX_BITS_SIZE: usize = 1 << 18
 /** The tables of its fields. */
 export const INDEX_TABLES: usize = INDEX_BITS + INDEX_BITS_SIZE
 export const INDEX_TABLES_SIZE: usize = 1 << 19
-export const INDEX_SIZE: usize = INDEX_TABLES + INDEX_TABLES_SIZE
+/** The table of its common key: no larger than all of those together. */
+export const INDEX_COMMON: usize = INDEX_TABLES + INDEX_TABLES_SIZE
+export const INDEX_SIZE: usize = INDEX_COMMON + INDEX_TABLES_SIZE
 /** Values of the terms of a key. */
 export const SCRATCH_TERMS: usize = SCRATCH_INDEXES + INDEXES * INDEX_SIZE
 /** The masks that may have a flow for a key: 512 bits. */

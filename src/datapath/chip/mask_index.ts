@@ -6,8 +6,11 @@
 // field always do), one bit each. The sets of these fields together, one AND a field, leave the masks that are worth a
 // look, in the order in which the search would have come to them. Values that share a hash share a set: a set may have a
 // mask too many, never one too few, so what is found is what the whole search would find ("tuple pruning": Srinivasan,
-// Suri, Varghese, SIGCOMM 1999). When many masks are left, because their rules know each field of the packet and never
-// all of them together, a hash of the whole masked key goes over those (mask_sift.ts).
+// Suri, Varghese, SIGCOMM 1999).
+//
+// When many masks are left, because their rules know each field of the packet and never all of them together, the fields
+// that most masks share are asked for together, by one table more: the *common key*, keyed by a hash of all of them. And
+// when many are left then, a hash of the whole masked key goes over those (mask_sift.ts).
 //
 // Its life: searches without an index count the masks that they visit. When these visits have cost as much as making an
 // index will, it is made, a piece with each search, and used when it is whole; so an index never costs more than was
@@ -33,6 +36,7 @@ import {
 import { KEY_SIZE } from '../../memory/layout/flow_key.ts'
 import { BE_ALL } from './frame.ts'
 import {
+  INDEX_COMMON,
   INDEX_SIZE,
   INDEX_TABLES,
   INDEX_TABLES_SIZE,
@@ -72,6 +76,9 @@ const MASKS_MIN: u32 = 4
 const FIELDS_MAX: u32 = 16
 const FIELDS_SHARE: u32 = 16
 const WORDS_MAX: u32 = 128
+/** Fields of the common key, and how few of the masks, one in so many, may be without one of them. */
+const COMMON_MAX: u32 = 8
+const COMMON_SHARE: u32 = 4
 /** Sets of a field: 2^4 … 2^13. */
 const SETS_MIN: u32 = 4
 const SETS_MAX: u32 = 13
@@ -107,6 +114,8 @@ const IX_TERM_FIELDS: usize = 60
 const IX_LOG: usize = 64
 /** So many masks may be left for a key before they are sifted. */
 const IX_TRY: usize = 68
+/** Fields of the common key: the first of the list, so many; 0: there is none. */
+const IX_COMMON: usize = 72
 /** Masks by their bit: addresses. */
 const IX_MASK_LIST: usize = 128
 /** Fields with tables: offset in the key, bits. */
@@ -180,6 +189,7 @@ function searchNarrow(index: usize, key: usize, proto: u32): usize {
     const value = load<u32>(key + load<u32>(field, IX_FIELD_LIST)) & load<u32>(field, IX_FIELD_LIST + 4)
     masks &= load<u64>(sets + (setOf(value, shift) << 3))
   }
+  if (<u32>popcnt(masks) > load<u32>(index, IX_TRY)) masks &= load<u64>(commonSet(index, key, 8))
   if (<u32>popcnt(masks) > load<u32>(index, IX_TRY)) {
     workOut(index, key, load<u32>(index, IX_TERM_FIELDS), load<u32>(index, IX_TERMS))
     masks = sift(index, masks, 0, load<u32>(index, IX_LOG))
@@ -200,6 +210,11 @@ function searchMiddle(index: usize, key: usize, proto: u32): usize {
   }
   let low = <u64>i64x2.extract_lane(masks, 0)
   let high = <u64>i64x2.extract_lane(masks, 1)
+  if (<u32>(popcnt(low) + popcnt(high)) > load<u32>(index, IX_TRY)) {
+    const set = commonSet(index, key, 16)
+    low &= load<u64>(set)
+    high &= load<u64>(set, 8)
+  }
   if (<u32>(popcnt(low) + popcnt(high)) > load<u32>(index, IX_TRY)) {
     workOut(index, key, load<u32>(index, IX_TERM_FIELDS), load<u32>(index, IX_TERMS))
     low = sift(index, low, 0, load<u32>(index, IX_LOG))
@@ -228,13 +243,16 @@ function searchWide(index: usize, key: usize, proto: u32): usize {
     m3 = v128.and(m3, v128.load(set, 48))
   }
   const sets8 = scratch + SCRATCH_SETS
-  v128.store(sets8, m0)
-  v128.store(sets8, m1, 16)
-  v128.store(sets8, m2, 32)
-  v128.store(sets8, m3, 48)
-  let candidates: u64 = 0
-  for (let i: usize = 0; i < 64; i += 8) candidates += popcnt(load<u64>(sets8 + i))
-  const sifted = <u32>candidates > load<u32>(index, IX_TRY)
+  let candidates = storeSets(sets8, m0, m1, m2, m3)
+  if (candidates > load<u32>(index, IX_TRY)) {
+    const set = commonSet(index, key, 64)
+    m0 = v128.and(m0, v128.load(set))
+    m1 = v128.and(m1, v128.load(set, 16))
+    m2 = v128.and(m2, v128.load(set, 32))
+    m3 = v128.and(m3, v128.load(set, 48))
+    candidates = storeSets(sets8, m0, m1, m2, m3)
+  }
+  const sifted = candidates > load<u32>(index, IX_TRY)
   if (sifted) workOut(index, key, load<u32>(index, IX_TERM_FIELDS), load<u32>(index, IX_TERMS))
   const log = load<u32>(index, IX_LOG)
   let flow: usize = 0
@@ -245,6 +263,43 @@ function searchWide(index: usize, key: usize, proto: u32): usize {
     flow = probe(index, masks, i << 6, key, proto)
   }
   return flow
+}
+
+/** Stores a set of 512 masks. Returns how many there are. */
+// @ts-ignore: decorator
+@inline
+function storeSets(to: usize, m0: v128, m1: v128, m2: v128, m3: v128): u32 {
+  v128.store(to, m0)
+  v128.store(to, m1, 16)
+  v128.store(to, m2, 32)
+  v128.store(to, m3, 48)
+  let n: u64 = 0
+  for (let i: usize = 0; i < 64; i += 8) n += popcnt(load<u64>(to + i))
+  return <u32>n
+}
+
+/** Of the hash of a common key, the part of its field i. */
+// @ts-ignore: decorator
+@inline
+function commonPart(i: u32, value: u32): u64 {
+  return <u64>value * (0x9e3779b97f4a7c15 * <u64>(2 * i + 1))
+}
+
+/** The set, of so many bytes, of the masks that have a flow with the key's common key, or do not look at all of it. */
+function commonSet(index: usize, key: usize, size: usize): usize {
+  const n = load<u32>(index, IX_COMMON)
+  let sum: u64 = 0
+  for (let i: u32 = 0; i < n; i++) {
+    const field = index + (<usize>i << 3)
+    sum += commonPart(i, load<u32>(key + load<u32>(field, IX_FIELD_LIST)) & load<u32>(field, IX_FIELD_LIST + 4))
+  }
+  return commonAt(index, sum, size)
+}
+
+// @ts-ignore: decorator
+@inline
+function commonAt(index: usize, sum: u64, size: usize): usize {
+  return index + INDEX_COMMON + setOf(<u32>(sum >> 32), load<u32>(index, IX_SHIFT)) * size
 }
 
 /** Tries the masks of a set, the lowest bit first, which stands for mask `first`. */
@@ -323,6 +378,7 @@ function begin(index: usize, visits: u32, bits: usize): void {
   store<u32>(index, fields, IX_FIELDS)
   store<u32>(index, 64 - log, IX_SHIFT)
   clear(index, masks, fields, <u32>1 << log, bytes)
+  clearCommon(index, masks, <u32>1 << log, bytes)
   makeSums(index, masks, flows)
   store<u32>(index, 0, IX_AT_MASK)
   store<usize>(index, 0, IX_AT_TABLE)
@@ -348,6 +404,7 @@ function chooseFields(index: usize, masks: u32): u32 {
   const known = min<u32>(terms, TERMS_MAX - 1)
   const least = max<u32>(2, masks / FIELDS_SHARE)
   let fields: u32 = 0
+  let common: u32 = 0
   let most: u32 = 0xffffffff
   // From the commonest on, those of the same count in their order.
   while (fields < FIELDS_MAX) {
@@ -363,8 +420,10 @@ function chooseFields(index: usize, masks: u32): u32 {
       store<u32>(index + (fields << 3), offsetOf(index, t), IX_FIELD_LIST)
       store<u32>(index + (fields << 3), bitsOf(index, t), IX_FIELD_LIST + 4)
       fields++
+      if (fields <= COMMON_MAX && most >= masks - masks / COMMON_SHARE) common = fields
     }
   }
+  store<u32>(index, common, IX_COMMON)
   store<u32>(index, terms, IX_TERM_FIELDS)
   return fields
 }
@@ -417,6 +476,27 @@ function clear(index: usize, masks: u32, fields: u32, sets: u32, size: usize): v
     }
     for (let s: u32 = 1; s < sets; s++) memory.copy(table + <usize>s * size, table, size)
   }
+}
+
+/** Likewise with the masks that do not look at all fields of the common key. */
+function clearCommon(index: usize, masks: u32, sets: u32, size: usize): void {
+  const table = index + INDEX_COMMON
+  memory.fill(table, 0, size)
+  const common = load<u32>(index, IX_COMMON)
+  for (let i: u32 = 0; i < masks; i++) {
+    if (common == 0 || commonOf(index, load<usize>(index + (i << 2), IX_MASK_LIST)) != common) addMask(table, i)
+  }
+  for (let s: u32 = 1; s < sets; s++) memory.copy(table + <usize>s * size, table, size)
+}
+
+/** How many fields of the common key the mask looks at. */
+function commonOf(index: usize, mask: usize): u32 {
+  let n: u32 = 0
+  for (let i: u32 = 0; i < load<u32>(index, IX_COMMON); i++) {
+    const field = index + (<usize>i << 3)
+    n += u32(looksAt(mask, load<u32>(field, IX_FIELD_LIST), load<u32>(field, IX_FIELD_LIST + 4)))
+  }
+  return n
 }
 
 function looksAt(mask: usize, offset: u32, bits: u32): bool {
@@ -475,19 +555,26 @@ function readFields(index: usize, mask: usize): void {
   }
 }
 
-/** Mask i has a flow: the mask's bit into the sets of its values, and the bit of its sum into the mask's. */
+/** Mask i has a flow: the mask's bit into the sets of its values and of its common key, and the bit of its sum into the mask's. */
 function addFlow(index: usize, i: u32, words: u32, flow: usize): void {
   const shift = <u64>load<u32>(index, IX_SHIFT)
   const size = <usize>load<u32>(index, IX_WORDS) << 3
   const key = load<usize>(flow, FLOW_KEY_PTR)
   const log = load<u32>(index, IX_LOG)
   let sum: u64 = 0
+  let common: u64 = 0
+  let commons: u32 = 0
   for (let w: u32 = 0; w < words; w++) {
     if (log != 0) sum += partOf(index, load<u32>(index + (w << 2), IX_AT_TERMS), load<u32>(key + (w << 2)))
     const field = load<i32>(index + (w << 2), IX_AT_FIELDS)
     if (field < 0) continue
+    if (<u32>field < load<u32>(index, IX_COMMON)) {
+      common += commonPart(<u32>field, load<u32>(key + (w << 2)))
+      commons++
+    }
     const table = index + INDEX_TABLES + ((<usize>field * size) << <usize>(64 - shift))
     addMask(table + setOf(load<u32>(key + (w << 2)), shift) * size, i)
   }
+  if (commons != 0 && commons == load<u32>(index, IX_COMMON)) addMask(commonAt(index, common, size), i)
   if (log != 0) addSumOfFlow(index, i, log, sum)
 }
