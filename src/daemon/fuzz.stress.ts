@@ -24,7 +24,17 @@ import { mutate, seeded } from '../rtnl/mutate.ts'
 import { createSwitch, type Switch } from '../switch/switch.ts'
 import { parseCommand } from '../tc/command.ts'
 import { splitLine } from '../tc/line.ts'
-import { msgLen, msgType, NLMSG_DONE, NLMSG_ERROR, parseError, viewOf } from '../wire/netlink.ts'
+import {
+  attrLen,
+  attrString,
+  lastAttr,
+  msgLen,
+  msgType,
+  NLMSG_DONE,
+  NLMSG_ERROR,
+  parseError,
+  viewOf,
+} from '../wire/netlink.ts'
 import {
   EADDRNOTAVAIL,
   EAFNOSUPPORT,
@@ -41,7 +51,18 @@ import {
   ERANGE,
   ESRCH,
 } from '../wire/netlink_error.ts'
-import { RTM_NEWTFILTER } from '../wire/tcm.ts'
+import { RTM_GETROUTE } from '../wire/rtm_route.ts'
+import { TCA_FLOWER_FLAGS } from '../wire/tca_flower.ts'
+import { TCA_MATCHALL_FLAGS } from '../wire/tca_matchall.ts'
+import { TCA_U32_FLAGS } from '../wire/tca_u32.ts'
+import {
+  RTM_NEWTFILTER,
+  TCA_CLS_FLAGS_SKIP_SW,
+  TCA_CLS_FLAGS_VERBOSE,
+  TCA_KIND,
+  TCA_OPTIONS,
+  TCMSG_ATTRS,
+} from '../wire/tcm.ts'
 
 const WORLD = [
   'ip link add vxlan0 type vxlan external dstport 4789',
@@ -155,9 +176,9 @@ const COUNTED = [
 function emptied(sw: Switch): Record<string, number> {
   for (let dev = nextNetdev(sw.arena, 0); dev !== 0; dev = nextNetdev(sw.arena, dev))
     for (const kind of ['clsact', 'ingress'])
-      for (const m of parse(sw, `tc qdisc del dev ${netdevName(sw.arena, dev)} ${kind}`)) sw.request(m)
+      for (const m of read(sw, ['tc', 'qdisc', 'del', 'dev', netdevName(sw.arena, dev), kind])) sw.request(m)
   for (let dev = nextNetdev(sw.arena, 0); dev !== 0; dev = nextNetdev(sw.arena, dev))
-    for (const m of parse(sw, `ip link del ${netdevName(sw.arena, dev)}`)) sw.request(m)
+    for (const m of read(sw, ['ip', 'link', 'del', 'dev', netdevName(sw.arena, dev)])) sw.request(m)
   for (const { name } of actionKinds) for (const m of parse(sw, `tc actions flush action ${name}`)) sw.request(m)
   for (let i = 0; i < 3; i++) {
     sw.datapath.quiescent()
@@ -194,12 +215,36 @@ const WORDLESS: ReadonlyMap<number, string> = new Map([
   [ENOSPC, 'No space left on device: no index is left'],
   [ERANGE, 'Numerical result out of range: of a VLAN id, and of an attribute of flower that is too short'],
 ])
-/** EINVAL and EOPNOTSUPP say little, and have a text but for these two, which are recorded of a kernel without one. */
-const SKIP_BOTH_OR_SW = new Set([EINVAL, EOPNOTSUPP])
-
-/** Is this refusal, without a text, as the kernel's? */
+/** EINVAL and EOPNOTSUPP say little, and have a text but for what a kernel was seen to answer without one. */
 function mayBeWordless(errno: number, m: Uint8Array): boolean {
-  return WORDLESS.has(errno) || (SKIP_BOTH_OR_SW.has(errno) && msgType(viewOf(m)) === RTM_NEWTFILTER)
+  if (WORDLESS.has(errno)) return true
+  const type = msgType(viewOf(m))
+  // route get, of an address behind a blackhole, or from one that no packet may have.
+  if (errno === EINVAL && type === RTM_GETROUTE) return true
+  return (errno === EINVAL || errno === EOPNOTSUPP) && type === RTM_NEWTFILTER && refusesByFlags(m)
+}
+
+/** Where each classifier has its flags. */
+const FLAGS: Readonly<Record<string, number>> = {
+  flower: TCA_FLOWER_FLAGS,
+  matchall: TCA_MATCHALL_FLAGS,
+  u32: TCA_U32_FLAGS,
+}
+
+/** Does the filter want both sides skipped, or a bit that is none (EINVAL), or hardware that is not there (EOPNOTSUPP)? */
+function refusesByFlags(m: Uint8Array): boolean {
+  const d = viewOf(m)
+  const options = lastAttr(d, TCMSG_ATTRS, m.length, TCA_OPTIONS)
+  if (options === 0) return false
+  // Without a kind it is that of the preference.
+  const kind = lastAttr(d, TCMSG_ATTRS, m.length, TCA_KIND)
+  const types = kind === 0 ? Object.values(FLAGS) : [FLAGS[attrString(d, kind)] ?? 0]
+  return types.some((type) => {
+    const at = lastAttr(d, options, options + attrLen(d, options), type)
+    if (at === 0 || attrLen(d, at) < 4) return false
+    const flags = (d.getUint32(at, true) & ~TCA_CLS_FLAGS_VERBOSE) >>> 0
+    return (flags & TCA_CLS_FLAGS_SKIP_SW) !== 0 || flags > TCA_CLS_FLAGS_SKIP_SW
+  })
 }
 
 /** RTM_GET*: changes nothing, and need not be told to the shadow. */
@@ -310,10 +355,12 @@ export function fuzz(messages: number, seed: number, looks: Looks, progress?: (s
   return result
 }
 
+const parse = (sw: Switch, line: string): readonly Uint8Array[] => read(sw, splitLine(line))
+
 /** The messages of a line; of one that names a device which is not there now, none. */
-function parse(sw: Switch, line: string): readonly Uint8Array[] {
+function read(sw: Switch, words: readonly string[]): readonly Uint8Array[] {
   try {
-    return parseCommand(splitLine(line), sw.devices).requests.map((m) => m.slice())
+    return parseCommand(words, sw.devices).requests.map((m) => m.slice())
   } catch {
     // vxlan1, d0: they come and go with what the fuzzer does.
     return []
