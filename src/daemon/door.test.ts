@@ -1,6 +1,6 @@
 // The distribution's tc and ip, unmodified, through the netlink door on a daemon; our own front end beside them.
 import { execFile, execFileSync, spawn } from 'node:child_process'
-import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterEach, describe, expect, test } from 'vitest'
@@ -30,6 +30,28 @@ function missing(): string {
 const lacks = missing()
 const title = lacks === '' ? 'through the door' : `through the door: skipped, ${lacks}`
 
+interface Case {
+  readonly name: string
+  readonly folder: string
+  /** What a kernel's `tc -s -j filter show` said of every hook. */
+  readonly answer: string
+}
+
+const path = (of: string): string => fileURLToPath(new URL(`../../${of}`, import.meta.url))
+const FIXTURES: readonly Case[] = readdirSync(path('fixtures/kernel')).map((name) => ({
+  name,
+  folder: path(`fixtures/kernel/${name}`),
+  answer: path(`fixtures/kernel/${name}/expected/filters.json`),
+}))
+const DATA = '../shared/conformance/kernel'
+const CONFORMANCE: readonly Case[] = (existsSync(path(DATA)) ? readdirSync(path(`${DATA}/cases`)) : [])
+  .filter((name) => FIXTURES.every((f) => f.name !== name))
+  .map((name) => ({
+    name,
+    folder: path(`${DATA}/cases/${name}`),
+    answer: path(`${DATA}/expected/${name}/filters.json`),
+  }))
+
 const dir = folder()
 let daemon: DaemonProcess | undefined
 let socket = join(dir, 'nobody.sock')
@@ -39,7 +61,7 @@ afterEach(async () => {
 })
 
 async function start(ports: readonly string[]): Promise<void> {
-  daemon = await startProcess({ ports: ports.map((name) => ({ name })) }, '--control-workers', '2')
+  daemon = await startProcess({ ports: ports.map((name) => ({ name })) }, '--control-workers', '1')
   socket = daemon.socket
 }
 
@@ -83,31 +105,36 @@ async function both(program: 'tc' | 'ip', line: string): Promise<Said> {
   return theirs
 }
 
+/** A line of a batch file. */
+const quoted = (words: readonly string[]): string => words.map((w) => (/[\s'"]/.test(w) ? `"${w}"` : w)).join(' ')
+
 /** Without what depends on packets and on the time of day. */
 function still(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(still)
   if (value === null || typeof value !== 'object') return value
-  const moving = /^(stats|installed|last_used|first_used|ref|bind)$/
+  const moving = /^(stats|rule_hit|installed|last_used|first_used|ref|bind)$/
   return Object.fromEntries(Object.entries(value).flatMap(([k, v]) => (moving.test(k) ? [] : [[k, still(v)]])))
 }
 
 const untimed = (text: string): string => text.replace(/"(installed|last_used|first_used)":\d+,?/g, '')
 
 describe.skipIf(lacks !== '')(title, { timeout: 120_000 }, () => {
-  const cases = fileURLToPath(new URL('../../fixtures/kernel/', import.meta.url))
+  // A daemon and some programs for each case: every fourth of the fixtures here; by npm run test:door all of them, and all
+  // of the conformance data where that is.
+  const deep = process.env.FLOWERBED_DEEP === '1'
+  const all = deep ? [...FIXTURES, ...CONFORMANCE] : FIXTURES.filter((_, i) => i % 4 === 0)
 
-  // A daemon and a hundred programs for each case: every fourth here, all of them by npm run test:door.
-  const chosen = readdirSync(cases).filter((_, i) => process.env.FLOWERBED_DEEP === '1' || i % 4 === 0)
-
-  describe.each(chosen)('%s', (name) => {
+  describe.each(all.map((c) => [c.name, c] as const))('%s', (_, { folder: path, answer }) => {
     test('its lines make what the kernel made, and both programs show the same', async () => {
-      const scenario = loadScenario(join(cases, name))
+      const scenario = loadScenario(path)
       await start(scenario.ports)
       const timed = [...scenario.steps.filter((s) => s.moment !== null), ...scenario.after]
-      for (const step of scenario.steps.filter((s) => s.moment === null)) await runStep(step)
-      const expected = JSON.parse(readFileSync(join(cases, name, 'expected/filters.json'), 'utf8'))
+      await runSteps(scenario.steps.filter((s) => s.moment === null))
+      const expected = JSON.parse(readFileSync(answer, 'utf8'))
       const qdiscs = JSON.parse((await ours('tc', '-j', 'qdisc', 'show')).out)
-      for (const hook of hooksOf(qdiscs)) {
+      const shown = hooksOf(qdiscs)
+      if (timed.length === 0) expect(shown.map((h) => h.name)).toEqual(Object.keys(expected).sort())
+      for (const hook of shown) {
         const theirs = await real('tc', '-s', '-j', 'filter', 'show', ...hook.words)
         const mine = await ours('tc', '-s', '-j', 'filter', 'show', ...hook.words)
         expect(untimed(mine.out)).toBe(untimed(theirs.out))
@@ -117,10 +144,29 @@ describe.skipIf(lacks !== '')(title, { timeout: 120_000 }, () => {
     })
   })
 
-  async function runStep(step: Step): Promise<void> {
-    const [first, ...words] = step.words
-    const said = first === 'ip' || first === 'tc' ? await real(first, ...words) : await real('tc', ...step.words)
-    if (!step.forgiving) expect({ where: step.where, ...said }).toMatchObject({ where: step.where, status: 0 })
+  /** Lines of one program that follow each other are a batch of it; where a refusal is a result, each line is its own. */
+  async function runSteps(steps: readonly Step[]): Promise<void> {
+    let batch: Step[] = []
+    const programOf = (s: Step): string => (s.words[0] === 'ip' ? 'ip' : 'tc')
+    const wordsOf = (s: Step): readonly string[] => s.words.slice(/^(ip|tc)$/.test(s.words[0]) ? 1 : 0)
+    const runBatch = async (): Promise<void> => {
+      if (batch.length === 0) return
+      const file = join(dir, 'steps')
+      writeFileSync(file, batch.map((s) => `${quoted(wordsOf(s))}\n`).join(''))
+      const said = await real(programOf(batch[0]), '-b', file)
+      expect({ where: batch.map((s) => s.where), ...said }).toMatchObject({ status: 0 })
+      batch = []
+    }
+    for (const step of steps) {
+      const alone = step.forgiving || wordsOf(step)[0].startsWith('-')
+      if (alone || (batch.length > 0 && programOf(batch[0]) !== programOf(step))) await runBatch()
+      if (!alone) batch.push(step)
+      else {
+        const said = await real(programOf(step), ...wordsOf(step))
+        if (!step.forgiving) expect({ where: step.where, ...said }).toMatchObject({ status: 0 })
+      }
+    }
+    await runBatch()
   }
 
   test('shows and refusals are the same in both', async () => {
