@@ -23,7 +23,7 @@ function open(data: ControlThreadData): void {
   const now = (): number => Math.floor(clock() / 1e6)
   const control = openControl(a, { now })
   const journal = new Journalled(control, data.journal, say)
-  const requests = openRequests(a, data, now, { request: (message) => answer(control, message) }, journal)
+  const requests = openRequests(a, data, now, { request: (message) => answer(control, message) }, journal, data.hand)
   onParentMessage((message) => {
     if (message === END) {
       leave(a)

@@ -2,7 +2,7 @@
 //
 //   main             sockets, HTTP, supervision; never blocks                               (this file, seats.ts)
 //   switch thread    the switch: time, host, works; requests that change links and neighbours (switch_thread.ts)
-//   control workers  all other requests, at the same time                                   (control_thread.ts)
+//   control workers  all other requests, at the same time; most connections are lent to them (control_thread.ts, lent.ts)
 //   datapath threads packets of live ports                                                  (datapath.ts, live_ports.ts)
 //   notifier         follows the kernel's neighbours and routes, where uplinks have them     (notifier.ts)
 //

@@ -18,6 +18,12 @@ export function setListening(listening: Int32Array, groups: Iterable<number>): v
   })
 }
 
+/** Any thread: is anybody in any group? */
+export function isAnyListening(listening: Int32Array): boolean {
+  for (let i = 0; i < WORDS; i++) if (load(listening, i) !== 0) return true
+  return false
+}
+
 /** Any thread: is anybody in this group? */
 export const isListening = (listening: Int32Array, group: number): boolean =>
   (load(listening, group >> 5) & (1 << (group & 31))) !== 0

@@ -9,12 +9,17 @@
 //                 MORE     the session takes more of its answer
 //                 GONE     the session is no more
 //                 TABLE    a table (tables/) is asked for, as number `number`: its name and query, as JSON
+//                 LEND     a session's connection, as number `number`: its descriptor (lent.ts)
+//                 RECALL   the connection is wanted back
 //   to main       ANSWER   a datagram of an answer to the session; here and below `port` is the record of the journal that
 //                          must be safe before (journal_sync.ts)
 //                 PAUSED   there is more of it, after MORE
 //                 DONE     datagram `number` of the session is answered
 //                 NEWS     a notification for the groups; the session, if any, has it in its answer
 //                 TABLE    the table, or the error, as JSON
+//                 NAMED    the client of a lent connection has port id `port`
+//                 STUCK    it does not read
+//                 BACK     the connection is main's again; the payload is what it sent and nobody has looked at
 
 export const ASK = 1
 export const MORE = 2
@@ -24,6 +29,11 @@ export const PAUSED = 5
 export const DONE = 6
 export const NEWS = 7
 export const TABLE = 8
+export const LEND = 9
+export const RECALL = 10
+export const NAMED = 11
+export const STUCK = 12
+export const BACK = 13
 
 const HEADER = 5
 const FIRST = 4096

@@ -30,6 +30,8 @@ export interface SwitchThreadData extends CommonData {
 export interface ControlThreadData extends CommonData {
   readonly role: 'control'
   readonly memory: WebAssembly.Memory
+  /** What it has in hand of connections that are lent to it (lent.ts). */
+  readonly hand: Int32Array
 }
 
 export interface NotifierThreadData extends MirrorData {

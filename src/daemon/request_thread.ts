@@ -7,11 +7,14 @@
 
 import { beginReading, contextOf, endReading } from '../flow/context.ts'
 import type { Arena } from '../memory/arena.ts'
+import { reclaim } from '../memory/pool.ts'
 import { Answering } from '../rtnl/answering.ts'
 import type { Requester } from '../rtnl/datagram.ts'
 import { store } from '../sync/atomic.ts'
 import { postParent } from '../sync/thread.ts'
+import { viewOf } from '../wire/netlink.ts'
 import type { Journalled } from './journalled.ts'
+import { Lent } from './lent.ts'
 import { openNews } from './news.ts'
 import * as P from './post.ts'
 import type { CommonData, TableAnswer, TableQuestion } from './protocol.ts'
@@ -27,13 +30,14 @@ export interface RequestThread {
   flush(): void
 }
 
-/** `now`: ms of the switch's clock. */
+/** `now`: ms of the switch's clock. With a `hand` the thread serves connections that are lent to it. */
 export function openRequests(
   a: Arena,
   data: CommonData,
   now: () => number,
   requester: Requester,
   journal: Journalled,
+  hand?: Int32Array,
 ): RequestThread {
   const encoder = new TextEncoder()
   const decoder = new TextDecoder()
@@ -59,22 +63,24 @@ export function openRequests(
   const news = openNews(a, now, data.listening, (message) => {
     post.add(P.NEWS, answering.echoTo(message), 0, 0, message)
   })
-  const answering: Answering = new Answering(
-    {
-      request(message) {
-        news.attend()
-        return journal.request(message, (m) => requester.request(m))
-      },
+  const attentive: Requester = {
+    request(message) {
+      news.attend()
+      return journal.request(message, (m) => requester.request(m))
     },
-    {
-      answer(session, datagram) {
-        post.add(P.ANSWER, session, 0, journal.ticket, datagram)
-        if (post.size > FLUSH) flush()
-      },
-      done: (session, number) => post.add(P.DONE, session, number, journal.ticket),
-      paused: (session) => post.add(P.PAUSED, session, 0, journal.ticket),
+  }
+  const lent =
+    hand === undefined
+      ? undefined
+      : new Lent({ requester: attentive, hand, listening: data.listening, post, flush, after: () => reclaim(a) })
+  const answering: Answering = new Answering(attentive, {
+    answer(session, datagram) {
+      post.add(P.ANSWER, session, 0, journal.ticket, datagram)
+      if (post.size > FLUSH) flush()
     },
-  )
+    done: (session, number) => post.add(P.DONE, session, number, journal.ticket),
+    paused: (session) => post.add(P.PAUSED, session, 0, journal.ticket),
+  })
   return {
     flush,
     take(message) {
@@ -84,7 +90,9 @@ export function openRequests(
           answering.ask(session, number, port, payload)
         } else if (kind === P.TABLE) post.add(P.TABLE, 0, number, 0, table(payload))
         else if (kind === P.MORE) answering.more(session)
-        else answering.gone(session)
+        else if (kind === P.LEND) lent?.lend(session, number, port, viewOf(payload).getUint32(0, true))
+        else if (kind === P.RECALL) lent?.recall(session)
+        else if (!lent?.gone(session)) answering.gone(session)
       })
       flush()
     },

@@ -3,6 +3,9 @@
 //   session ──ask──▶ seat ──post──▶ thread ──post──▶ main ──▶ session: answers, done
 //                                                     └────▶ groups: notifications
 //
+// Connections are lent to control workers as long as they ask for ordinary things only (lent.ts); what follows is how the
+// others, and all of a daemon with a journal, are served.
+//
 // A seat is a place for a thread. The switch thread has one for good; control workers sit on the others, and when one
 // dies another takes its seat. A session's datagrams go to one seat as long as any of them is not answered, so they are
 // done in their order; else to the seat that has least to do. One that only the switch thread may do waits until those
@@ -17,13 +20,17 @@ import { flowRecover } from '../flow/recover.ts'
 import type { Arena } from '../memory/arena.ts'
 import { recoverDead } from '../memory/threads.ts'
 import { receive, requestTypes } from '../rtnl/datagram.ts'
-import type { Asker, Executor } from '../rtnl/session.ts'
+import { FRAME_PORT, FrameReader } from '../rtnl/frame.ts'
+import type { Asker, Executor, Guest } from '../rtnl/session.ts'
 import { changesNet } from '../switch/control.ts'
 import { load } from '../sync/atomic.ts'
 import { spawn, type Thread } from '../sync/thread.ts'
-import { buildError } from '../wire/netlink.ts'
+import { close, duplicate } from '../sys/libc.ts'
+import { buildError, viewOf } from '../wire/netlink.ts'
 import { EIO } from '../wire/netlink_error.ts'
 import type { JournalData } from './journalled.ts'
+import { handDone, newHand, readHand } from './lent.ts'
+import { isAnyListening } from './listening.ts'
 import type { Log } from './log.ts'
 import * as P from './post.ts'
 import {
@@ -40,6 +47,10 @@ import { type Query, QueryError } from './tables/table.ts'
 /** A thread that does not end when it is asked to is ended, after so many ms. */
 const PATIENCE = 5000
 const HALF_DONE = 'the thread that did this died; whether it was done is not known'
+
+/** Answers what a thread that died had begun. */
+const NO_ANSWER = { request: (m: Uint8Array) => [buildError(m, EIO, HALF_DONE)] }
+const NOTHING = new Uint8Array(0)
 
 interface Asked {
   readonly asker: Asker
@@ -62,6 +73,19 @@ interface Seat {
   /** Threads that died here. */
   deaths: number
   doing: Int32Array
+  /** Connections that it serves by itself, by session; and how many it was lent so far. */
+  lent: Map<number, Lending>
+  lends: number
+  /** What it has in hand of them. */
+  hand: Int32Array
+}
+
+/** A connection that is lent: the descriptor is the thread's when it has adopted it. */
+interface Lending {
+  readonly guest: Guest
+  readonly number: number
+  readonly fd: number
+  stuck: boolean
 }
 
 /** What a thread that does requests has done. */
@@ -69,6 +93,8 @@ export interface RequestCount {
   readonly thread: string
   readonly answered: number
   readonly waiting: number
+  /** Connections that it serves by itself. */
+  readonly lent: number
   readonly deaths: number
 }
 
@@ -121,8 +147,8 @@ export class Seats implements Executor {
     this.#switch = this.#seat('switch', o.switchThread.thread, o.switchThread.doing)
     o.switchThread.thread.onMessage((m) => this.#heard(this.#switch, m))
     this.#control = Array.from({ length: o.control }, (_, i) => {
-      const { thread, doing } = this.#spawn(i)
-      const seat = this.#seat(`control ${i}`, thread, doing)
+      const { thread, doing, hand } = this.#spawn(i)
+      const seat = this.#seat(`control ${i}`, thread, doing, hand)
       this.#mind(seat, i)
       return seat
     })
@@ -145,7 +171,29 @@ export class Seats implements Executor {
     this.#postLater()
   }
 
+  lend(guest: Guest, fd: number): boolean {
+    const { journal, listening } = this.#o
+    // Those who journal wait for the disk, and those who listen hear first.
+    if (journal !== undefined || isAnyListening(listening) || fd < 0) return false
+    const seat = this.#control.reduce((least, s) => (s.lent.size < least.lent.size ? s : least))
+    const copy = duplicate(fd)
+    seat.lent.set(guest.id, { guest, number: ++seat.lends, fd: copy, stuck: false })
+    seat.post.add(P.LEND, guest.id, seat.lends, guest.port, new Uint8Array(Uint32Array.of(copy).buffer))
+    this.#postLater()
+    return true
+  }
+
+  recall(guest: Guest): void {
+    for (const seat of this.#control) if (seat.lent.has(guest.id)) seat.post.add(P.RECALL, guest.id)
+    this.#postLater()
+  }
+
   gone(asker: Asker): void {
+    for (const s of this.#control) {
+      if (!s.lent.delete(asker.id)) continue
+      s.post.add(P.GONE, asker.id)
+      this.#postLater()
+    }
     const seat = this.#places.get(asker.id)?.seat
     this.#places.delete(asker.id)
     if (!seat) return
@@ -173,8 +221,9 @@ export class Seats implements Executor {
   counts(): RequestCount[] {
     return [this.#switch, ...this.#control].map((s) => ({
       thread: s.name,
-      answered: s.answered,
+      answered: s.answered + handDone(s.hand),
       waiting: s.asked.length,
+      lent: s.lent.size,
       deaths: s.deaths,
     }))
   }
@@ -198,16 +247,18 @@ export class Seats implements Executor {
     await end(this.#switch.thread)
   }
 
-  #seat(name: string, thread: Thread, doing: Int32Array): Seat {
-    return { name, thread, doing, post: new P.Post(), up: false, asked: [], number: 0, answered: 0, deaths: 0 }
+  #seat(name: string, thread: Thread, doing: Int32Array, hand = newHand()): Seat {
+    const none = { up: false, asked: [], number: 0, answered: 0, deaths: 0, lent: new Map(), lends: 0 }
+    return { name, thread, doing, hand, post: new P.Post(), ...none }
   }
 
-  #spawn(i: number): { thread: Thread; doing: Int32Array } {
+  #spawn(i: number): { thread: Thread; doing: Int32Array; hand: Int32Array } {
+    const hand = newHand()
     const doing = new Int32Array(new SharedArrayBuffer(4))
     const { began, listening, arena, journal } = this.#o
     const common: CommonData = { began, listening, doing, journal }
-    const data: ControlThreadData = { ...common, role: 'control', memory: arena.memory }
-    return { thread: spawn(new URL('./control_thread.ts', import.meta.url), data, `control ${i}`), doing }
+    const data: ControlThreadData = { ...common, role: 'control', memory: arena.memory, hand }
+    return { thread: spawn(new URL('./control_thread.ts', import.meta.url), data, `control ${i}`), doing, hand }
   }
 
   /** Listens to the thread on the seat; replaces it when it dies. */
@@ -231,11 +282,14 @@ export class Seats implements Executor {
       )
       const begun = load(seat.doing, 0)
       const left = seat.asked
+      const { lent, hand } = seat
       seat.deaths++
-      Object.assign(seat, this.#spawn(i), { up: false, asked: [], number: 0 })
+      seat.answered += handDone(hand)
+      Object.assign(seat, this.#spawn(i), { up: false, asked: [], number: 0, lent: new Map(), lends: 0 })
       seat.post.take()
       this.#mind(seat, i)
       this.#bereaved(left, begun)
+      this.#inherit(lent, hand)
       for (const [number, awaited] of this.#awaited)
         if (awaited.seat === seat) {
           this.#awaited.delete(number)
@@ -255,13 +309,32 @@ export class Seats implements Executor {
       places.add(place)
       if (number > begun) place.waiting.unshift(datagram)
     }
-    const no = { request: (m: Uint8Array) => [buildError(m, EIO, HALF_DONE)] }
     for (const { asker, datagram, number } of left) {
       if (number > begun || !this.#places.has(asker.id)) continue
-      for (const reply of receive(no, datagram, asker.port)) asker.answer(reply)
+      for (const reply of receive(NO_ANSWER, datagram, asker.port)) asker.answer(reply)
       asker.done()
     }
     for (const place of places) this.#place(place)
+  }
+
+  /** The thread that served these connections is dead: what it was at may be done or half done, the rest is asked here. */
+  #inherit(lent: ReadonlyMap<number, Lending>, hand: Int32Array): void {
+    const { adopted, guest: serving, begun, unread } = readHand(hand)
+    for (const [id, { guest, number, fd, stuck }] of lent) {
+      if (number > adopted) close(fd)
+      if (stuck) {
+        guest.close('the thread that answered it died')
+        continue
+      }
+      if (id === serving) {
+        const frames = new FrameReader()
+        frames.push(begun)
+        for (let f = frames.next(); f !== null; f = frames.next())
+          if (f.kind === FRAME_PORT) guest.named(viewOf(f.payload).getUint32(0, true))
+          else for (const reply of receive(NO_ANSWER, f.payload, guest.port)) guest.answer(reply)
+      }
+      guest.returned(id === serving ? unread : NOTHING)
+    }
   }
 
   /** Gives away what may be given away now. */
@@ -308,6 +381,18 @@ export class Seats implements Executor {
     })
   }
 
+  #heardOfGuest(seat: Seat, lending: Lending, kind: number, port: number, unread: Uint8Array): void {
+    const { guest } = lending
+    if (kind === P.NAMED) guest.named(port)
+    else if (kind === P.STUCK) {
+      lending.stuck = true
+      guest.stuck()
+    } else {
+      seat.lent.delete(guest.id)
+      guest.returned(unread.slice())
+    }
+  }
+
   #heard(seat: Seat, message: unknown): void {
     if (!(message instanceof Uint8Array)) {
       const said = message as Said | Up
@@ -322,6 +407,11 @@ export class Seats implements Executor {
       }
       if (kind === P.TABLE) {
         this.#tableCame(number, payload)
+        return
+      }
+      const lending = seat.lent.get(id)
+      if (lending !== undefined) {
+        this.#heardOfGuest(seat, lending, kind, record, payload)
         return
       }
       const place = this.#places.get(id)

@@ -13,6 +13,7 @@ import {
   msgSeq,
   msgType,
   NLM_F_ACK,
+  NLM_F_DUMP,
   NLM_F_ECHO,
   NLM_F_MULTI,
   NLM_F_REQUEST,
@@ -23,6 +24,7 @@ import {
   viewOf,
 } from '../wire/netlink.ts'
 import { EINVAL } from '../wire/netlink_error.ts'
+import { RTM_GETLINK } from '../wire/rtm_link.ts'
 
 /** NLMSG_GOODSIZE of a machine with 4 KiB pages: what the kernel fills when it does not know the reader's buffer. */
 export const DATAGRAM_SIZE = 3776
@@ -120,6 +122,18 @@ export function requestTypes(datagram: Uint8Array): number[] {
     o += align4(length)
   }
   return types
+}
+
+/** Does the datagram ask for a dump, other than of devices, which are few and which programs ask for to learn their names? */
+export function asksDump(datagram: Uint8Array): boolean {
+  const d = viewOf(datagram)
+  for (let o = 0; datagram.length - o >= NLMSG_HDRLEN; ) {
+    const length = msgLen(d, o)
+    if (length < NLMSG_HDRLEN || length > datagram.length - o) return false
+    if ((msgFlags(d, o) & NLM_F_DUMP) === NLM_F_DUMP && msgType(d, o) !== RTM_GETLINK) return true
+    o += align4(length)
+  }
+  return false
 }
 
 function malformed(rest: Uint8Array, port: number): Uint8Array {

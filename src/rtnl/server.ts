@@ -52,7 +52,8 @@ export async function serve(o: ServeOptions): Promise<RtnlServer> {
   const groupsChanged = (): void => {
     o.listening?.(new Set([...sessions].flatMap((s) => [...s.groups])))
   }
-  const server = createServer((socket) => {
+  // Nothing is read before somebody has it: this thread, or the one it is lent to.
+  const server = createServer({ pauseOnConnect: true }, (socket) => {
     if (sessions.size >= (o.clients ?? 512)) {
       socket.on('error', () => {})
       socket.destroy()

@@ -5,6 +5,9 @@
 //
 // Who answers is the executor's affair: it may be another thread, and take its time. Its answers come in order.
 //
+// A connection may be lent: then the executor reads it and answers by itself, which saves two ways between threads for each
+// request, until there is something in it that needs this thread (daemon/lent.ts says what).
+//
 // Slow clients hurt only themselves. While more than BACKLOG bytes wait for a client, or more than AHEAD of its requests
 // are not answered, its further requests wait in its socket, and of the answer that is being given it gets a piece when
 // it has taken the one before. Notifications are not kept for it then; it hears of the loss (FRAME_OVERRUN), as a netlink
@@ -54,6 +57,24 @@ export interface Executor {
   more(asker: Asker): void
   /** The asker is no more, and wants no answers. */
   gone(asker: Asker): void
+  /**
+   * May take the connection behind descriptor `fd` for itself, and serve it alone as long as what is asked allows that:
+   * true, and until it says `returned` it is the executor that reads and answers.
+   */
+  lend?(guest: Guest, fd: number): boolean
+  /** A connection that is lent is wanted back. */
+  recall?(guest: Guest): void
+}
+
+/** A connection that may be lent, as the executor sees it. */
+export interface Guest extends Asker {
+  /** The client has said its port id. */
+  named(port: number): void
+  /** The client does not read: it comes back when it has, or is closed after a while. */
+  stuck(): void
+  /** It is back: every request before `unread` is answered. */
+  returned(unread: Uint8Array): void
+  close(why: string): void
 }
 
 export interface SessionEvents {
@@ -62,7 +83,7 @@ export interface SessionEvents {
   closed(session: Session, why: string): void
 }
 
-export class Session implements Asker {
+export class Session implements Guest {
   /** Unique in the server, from 1. */
   readonly id: number
   readonly groups = new Set<number>()
@@ -83,6 +104,9 @@ export class Session implements Asker {
   #paused = false
   #pumping = false
   #draining = false
+  /** Another thread reads and answers; and could not, because the client does not read. */
+  #lent = false
+  #stuck = false
   /** A frame that is about the session itself waits until what came before it is answered. */
   #waiting: { kind: number; payload: Uint8Array } | null = null
   #why = 'the client closed'
@@ -111,6 +135,8 @@ export class Session implements Asker {
       executor.gone(this)
       events.closed(this, this.#why)
     })
+    this.#lent = executor.lend?.(this, descriptorOf(socket)) ?? false
+    if (!this.#lent) socket.resume()
   }
 
   get port(): number {
@@ -142,9 +168,24 @@ export class Session implements Asker {
     this.#goOn()
   }
 
+  named(port: number): void {
+    this.#port = port
+  }
+
+  stuck(): void {
+    this.#stuck = true
+  }
+
+  returned(unread: Uint8Array): void {
+    this.#lent = false
+    this.#stuck = false
+    if (unread.length > 0) this.#frames.push(unread)
+    this.#pump()
+  }
+
   /** Called at even intervals: the number of intervals for which a client with a full backlog has read nothing. */
   stalledFor(): number {
-    this.#stalled = this.#backlog > BACKLOG && this.#progress === this.#seen ? this.#stalled + 1 : 0
+    this.#stalled = (this.#backlog > BACKLOG || this.#stuck) && this.#progress === this.#seen ? this.#stalled + 1 : 0
     this.#seen = this.#progress
     return this.#stalled
   }
@@ -153,11 +194,12 @@ export class Session implements Asker {
   drain(): void {
     this.#draining = true
     this.#socket.pause()
+    if (this.#lent) this.#executor.recall?.(this)
   }
 
   /** Something is not answered, or not taken by the client. */
   get busy(): boolean {
-    return this.#asked.length > 0 || this.#backlog > 0
+    return this.#asked.length > 0 || this.#backlog > 0 || this.#lent
   }
 
   /** Ends the connection now. */
@@ -248,3 +290,7 @@ export class Session implements Asker {
     })
   }
 }
+
+/** The descriptor of a connection, -1 where the platform does not tell: Node has no public name for it. */
+const descriptorOf = (socket: Socket): number =>
+  (socket as unknown as { readonly _handle?: { readonly fd?: number } })._handle?.fd ?? -1

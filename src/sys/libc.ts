@@ -146,11 +146,15 @@ export const packetPipe = (bytes: number): { readonly reader: number; readonly w
 /** What a pipe takes in one piece. */
 export const PIPE_BUF = 4096
 const F_SETPIPE_SZ = 1031
+const F_DUPFD_CLOEXEC = 1030
 
 /** Gives a descriptor up. An error says nothing that could be done, so there is none. */
 export const close = (fd: number): void => {
   c.close(fd)
 }
+
+/** Another descriptor of the same open file, closed on exec. @throws SysError */
+export const duplicate = (fd: number): number => checked(c.fcntl(fd, F_DUPFD_CLOEXEC, 0), 'fcntl', 'F_DUPFD_CLOEXEC')
 
 /** `of` names the request, for the error. @throws SysError */
 export const ioctl = (fd: number, request: number, argument: Pointer, of?: string): number =>
