@@ -20,7 +20,7 @@ const open = () =>
     syncs: () => 0,
     clients: () => 3,
     seats: [seat],
-    requests: () => [{ thread: 'control 0', answered: 7, waiting: 2, deaths: 1 }],
+    requests: () => [{ thread: 'control 0', answered: 7, waiting: 2, lent: 1, deaths: 1 }],
     table: async (name) => tables[name](context, 0, {}),
   })
 
@@ -52,6 +52,7 @@ test('rules, neighbours and encaps by state, threads and what they did', async (
   sw.arena.m[(seat.state + SEAT_BURSTS) >> 2] = 5
   expect(await value('datapath_bursts_total\\{worker="1"\\}')).toBe(5)
   expect(await value('requests_total\\{thread="control 0"\\}')).toBe(7)
+  expect(await value('clients_lent\\{thread="control 0"\\}')).toBe(1)
   expect(await value('requests_waiting\\{thread="control 0"\\}')).toBe(2)
   expect(await value('thread_deaths_total\\{thread="control 0"\\}')).toBe(1)
   execute(sw, 'tc qdisc del dev p0 clsact'.split(' '))

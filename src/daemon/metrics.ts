@@ -110,6 +110,9 @@ export function openMetrics(o: MetricsOptions): () => Promise<{ type: string; te
   gauge('requests_waiting', 'requests that a thread has not answered yet', ['thread'], (g) => {
     for (const { thread, waiting } of o.requests()) g.set({ thread }, waiting)
   })
+  gauge('clients_lent', 'clients that a thread serves by itself', ['thread'], (g) => {
+    for (const { thread, lent } of o.requests()) g.set({ thread }, lent)
+  })
   counter('thread_deaths_total', 'threads that died and were replaced', ['thread'], (c) => {
     for (const { thread, deaths } of o.requests()) c.inc({ thread }, deaths)
   })
