@@ -79,6 +79,13 @@ export interface ActionKind {
    * instance that it is to replace, 0 when there is none: some kinds keep what the request does not say.
    */
   init(c: ActionContext, act: number, d: DataView, o: number, end: number, old: number): void
+  /**
+   * The words of an instance that `again` makes further ones of, for who meets the same options anew; undefined when init
+   * looks at more than options and devices, or takes more than memory. Kinds that say nothing are initialised each time.
+   */
+  keep?(c: ActionContext, act: number): Int32Array | undefined
+  /** As init with the options of the instance whose words were kept. False, and nothing is taken: init has to look again. */
+  again?(c: ActionContext, act: number, kept: Int32Array): boolean
   /** Gives back what init took. */
   cleanup(c: ActionContext, act: number): void
   /**

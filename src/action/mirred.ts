@@ -4,6 +4,8 @@
 // destination of the flow: the fast program names its encap entry, the slow one the device.
 
 import {
+  ACT_CHAIN,
+  ACT_CONTROL,
   ACT_PARAMS,
   TC_ACT_PIPE,
   TC_ACT_STOLEN,
@@ -219,6 +221,25 @@ export const mirred: ActionKind = {
     m[(act + DEV) >> 2] = dev
     m[(act + IFINDEX) >> 2] = ifindex === 0 ? m[(old + IFINDEX) >> 2] : ifindex
     setControl(c, act, genAction(d, parms))
+  },
+
+  keep(c, act) {
+    const { m } = c.a
+    if (m[(act + ACT_CHAIN) >> 2] !== 0) return undefined
+    const dev = m[(act + DEV) >> 2]
+    const words = [ACT_CONTROL, EACTION, DEV, IFINDEX].map((field) => m[(act + field) >> 2])
+    return Int32Array.of(...words, m[(dev + NETDEV_FEATURES) >> 2])
+  },
+
+  again(c, act, kept) {
+    const { m } = c.a
+    const dev = kept[2]
+    if (netdevByIndex(c.a, kept[3]) !== dev || m[(dev + NETDEV_FEATURES) >> 2] !== kept[4]) return false
+    m[(act + ACT_CONTROL) >> 2] = kept[0]
+    m[(act + EACTION) >> 2] = kept[1]
+    m[(act + DEV) >> 2] = dev
+    m[(act + IFINDEX) >> 2] = kept[3]
+    return true
   },
 
   cleanup: dropControl,

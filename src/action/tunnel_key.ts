@@ -4,6 +4,7 @@
 // The metadata is a tun_info (memory/layout/action.ts), made once, referenced by the instance and never changed.
 
 import {
+  ACT_CHAIN,
   ACT_CONTROL,
   ACT_KIND,
   ACT_PARAMS,
@@ -200,6 +201,12 @@ function dropTun(a: Parameters<typeof alloc>[0], tun: number): void {
   if (tun !== 0 && Refcount.put(a.m, (tun + TUN_REFCNT) >> 2)) freeRcu(a, tun, size, TAG_TUN_INFO)
 }
 
+/** Words of a tun_info with its options. */
+const tunWords = (a: Parameters<typeof alloc>[0], tun: number): number => (TUN_SIZE + a.u8[tun + TUN_OPTS_LEN] + 3) >> 2
+
+/** Where the tun_info stands among the words that are kept, behind control and action. */
+const KEPT_TUN = 2
+
 /** The tun_info that an instance sets, 0 when it takes metadata away. */
 export const tunOf = (m: Int32Array, act: number): number => m[(act + TUN) >> 2]
 
@@ -286,6 +293,33 @@ export const tunnelKey: ActionKind = {
       if (tun !== 0) dropTun(c.a, tun)
       throw e
     }
+  },
+
+  keep(c, act) {
+    const { m } = c.a
+    if (m[(act + ACT_CHAIN) >> 2] !== 0) return undefined
+    const tun = tunOf(m, act)
+    const words = tun === 0 ? 0 : tunWords(c.a, tun)
+    const kept = new Int32Array(KEPT_TUN + words)
+    kept[0] = m[(act + ACT_CONTROL) >> 2]
+    kept[1] = m[(act + T_ACTION) >> 2]
+    kept.set(m.subarray(tun >> 2, (tun >> 2) + words), KEPT_TUN)
+    return kept
+  },
+
+  again(c, act, kept) {
+    const { m } = c.a
+    const words = kept.length - KEPT_TUN
+    let tun = 0
+    if (words !== 0) {
+      tun = alloc(c.a, words * 4, TAG_TUN_INFO)
+      for (let i = 0; i < words; i++) m[(tun >> 2) + i] = kept[KEPT_TUN + i]
+      Refcount.init(m, (tun + TUN_REFCNT) >> 2)
+    }
+    m[(act + ACT_CONTROL) >> 2] = kept[0]
+    m[(act + T_ACTION) >> 2] = kept[1]
+    m[(act + TUN) >> 2] = tun
+    return true
   },
 
   cleanup(c, act) {

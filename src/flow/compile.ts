@@ -14,7 +14,9 @@
 // a word that has their lengths.
 
 import type { CompileContext } from '../action/action.ts'
+import { tunnelKey, tunOf } from '../action/tunnel_key.ts'
 import { behind, forkOf, JUMPS_MAX, jumpsBehind, stateOf, walkWays } from '../action/ways.ts'
+import type { EncapItem } from '../encap/encap.ts'
 import type { Arena } from '../memory/arena.ts'
 import { counterAlloc } from '../memory/counters.ts'
 import {
@@ -59,7 +61,7 @@ export interface Programs {
   fast: number
   /** The same as fast when the flow has no encap destination. */
   slow: number
-  readonly uses: Int32Array
+  uses: Int32Array
 }
 
 const WORDS = 32768
@@ -110,8 +112,12 @@ const context: Compiler = {
   next: 0,
 }
 
+/** While a list is outlined: what the numbers of its flow begin with. */
+let mark = 0
+
 /** The action's own counter, made when it has none. It stays as long as the action. */
 function ownCounter(a: Arena, act: number): number {
+  if (mark !== 0) return mark + FOR_OWN + acts.indexOf(act)
   const { m } = a
   const kind = m[(act + ACT_KIND) >> 2]
   lockKind(m, kind)
@@ -258,6 +264,30 @@ export function compile(
   counter: number,
   encapOf?: (tun: number, dev: number) => number,
 ): Programs {
+  const slow = layOutBoth(a, list, count, counter, encapOf)
+  programs.uses = uses
+  return place(a, slow)
+}
+
+/** A block of what is laid out. */
+function place(a: Arena, slow: number): Programs {
+  const { m } = a
+  const block = alloc(a, length * 4, TAG_PROGRAM)
+  const w = block >> 2
+  for (let i = 0; i < length; i++) m[w + i] = words[i]
+  programs.fast = block + 4
+  programs.slow = block + slow * 4
+  return programs
+}
+
+/** Lays out the block of both programs; gives the word at which the slow one begins. */
+function layOutBoth(
+  a: Arena,
+  list: Int32Array,
+  count: number,
+  counter: number,
+  encapOf?: (tun: number, dev: number) => number,
+): number {
   m = a.m
   acts = list
   n = count
@@ -277,15 +307,86 @@ export function compile(
     layOut()
     context.path = 'slow'
   }
-  const fastLength = length - 1
+  const slow = length
   layOut()
   words[0] = length * 4
-  const block = alloc(a, length * 4, TAG_PROGRAM)
-  const w = block >> 2
-  for (let i = 0; i < length; i++) m[w + i] = words[i]
-  programs.fast = block + 4
-  programs.slow = block + 4 + fastLength * 4
-  return programs
+  return slow
+}
+
+/** The programs of a list, with what differs from flow to flow left open. */
+export interface Outline {
+  readonly words: Int32Array
+  /** Word at which the slow program begins. */
+  readonly slow: number
+  readonly uses: Int32Array
+  /** Words that are open, and what stands there: FOR_COUNTER, FOR_TUN or FOR_OWN + action, FOR_ENTRY + destination. */
+  readonly open: Int32Array
+  readonly what: Int32Array
+}
+export const FOR_COUNTER = 0
+const FOR_TUN = 1
+const FOR_OWN = FOR_TUN + ACTIONS_MAX
+const FOR_ENTRY = FOR_OWN + ACTIONS_MAX
+
+/**
+ * Outlines the programs of a list: lays it out twice with other numbers for what the flow brings, and where the words
+ * differ is where that stands. `items` are the flow's encap destinations. Only for lists whose kinds have `keep`.
+ */
+export function outline(a: Arena, list: Int32Array, count: number, items: readonly EncapItem[]): Outline {
+  let slow = 0
+  const marked = (base: number): Int32Array => {
+    mark = base
+    const encapOf = (tun: number, dev: number): number =>
+      base + FOR_ENTRY + items.findIndex((i) => i.tun === tun && i.dev === dev)
+    try {
+      slow = layOutBoth(a, list, count, base + FOR_COUNTER, items.length === 0 ? undefined : encapOf)
+    } finally {
+      mark = 0
+    }
+    return words.slice(0, length)
+  }
+  const one = marked(MARK)
+  const other = marked(2 * MARK)
+  const open: number[] = []
+  const what: number[] = []
+  for (const [i, w] of one.entries()) {
+    if (w === other[i]) continue
+    open.push(i)
+    what.push(w - MARK)
+  }
+  for (let at = 1; at < one.length; at += one[at] >> 8) {
+    if ((one[at] & 0xff) !== OP_TUNNEL_SET) continue
+    open.push(at + 1)
+    what.push(FOR_TUN + list.findIndex((act) => kindOf(a.m, act) === tunnelKey && tunOf(a.m, act) === one[at + 1]))
+  }
+  const kept = uses.slice(0, count)
+  return { words: one, slow, uses: kept, open: Int32Array.from(open), what: Int32Array.from(what) }
+}
+const MARK = 0x1000
+
+/**
+ * As compile, for a list of the same words as the one that was outlined. `entryOf` gives the entry of a destination by its
+ * number.
+ */
+export function fillIn(
+  a: Arena,
+  o: Outline,
+  list: Int32Array,
+  counter: number,
+  entryOf: (i: number) => number,
+): Programs {
+  const { open, what } = o
+  length = o.words.length
+  for (let i = 0; i < length; i++) words[i] = o.words[i]
+  for (let i = 0; i < open.length; i++) words[open[i]] = ownOf(a, what[i], list, counter, entryOf)
+  programs.uses = o.uses
+  return place(a, o.slow)
+}
+
+function ownOf(a: Arena, what: number, list: Int32Array, counter: number, entryOf: (i: number) => number): number {
+  if (what === FOR_COUNTER) return counter
+  if (what >= FOR_ENTRY) return entryOf(what - FOR_ENTRY)
+  return what >= FOR_OWN ? ownCounter(a, list[what - FOR_OWN]) : tunOf(a.m, list[what - FOR_TUN])
 }
 
 /** Frees the programs of a flow, of which `fast` is the first, after a grace period. */

@@ -16,6 +16,7 @@ import * as Rcu from '../sync/rcu.ts'
 import { actionStatsLocked } from './action_stats.ts'
 import { actionTableInit } from './action_table.ts'
 import { getChainByAction, putChainByAction } from './chain.ts'
+import { KnownLists } from './known_lists.ts'
 
 export interface FlowOptions {
   /** Milliseconds of the switch's clock. */
@@ -29,6 +30,8 @@ export interface FlowContext extends FlowOptions {
   readonly a: Arena
   /** For the action kinds; `block` is the one whose filter is being made, 0 without. */
   readonly actions: ActionContext & { block: number }
+  /** Lists of actions that this thread has met. */
+  readonly lists: KnownLists
   /** What extack says of the request being done although it is accepted, '' for nothing. */
   warning: string
 }
@@ -82,7 +85,7 @@ export function makeContext(a: Arena, o: FlowOptions): FlowContext {
     putChain: (chain) => putChainByAction(a, chain),
     stats: (act: number) => actionStatsLocked(a, act),
   } as FlowContext['actions']
-  const c: FlowContext = { ...o, a, actions, warning: '' }
+  const c: FlowContext = { ...o, a, actions, lists: new KnownLists(), warning: '' }
   contexts.set(a.memory, c)
   return c
 }

@@ -18,8 +18,9 @@ import { ACTIONS_MAX } from './compile.ts'
 import { bumpGeneration, type FlowContext, PROFILE_MLX5, profileOf } from './context.ts'
 import { isRestoring } from './exact_key.ts'
 import { fillFilter, fillU32 } from './filter_message.ts'
-import { failFlow, finishFlow, makeFlow, putFlow } from './flow.ts'
+import { failFlow, finishFlow, items, makeFlow, putFlow } from './flow.ts'
 import { AGAIN, DONE, type Joined, join, takeFlow } from './flow_table.ts'
+import { type KnownList, makeAgain } from './known_lists.ts'
 import { matchScratch } from './match_scratch.ts'
 import { offloadRefused } from './mlx5.ts'
 import { addPrio, findPrio, notFound, putPrio, unlinkEmptyPrio } from './prio.ts'
@@ -183,11 +184,14 @@ function parseFlow(c: FlowContext, r: Request, prio: number, old: number): numbe
   })
   if ((flags & ~(SKIP | Tcm.TCA_CLS_FLAGS_VERBOSE)) !== 0 || (flags & SKIP) === SKIP) throw new NetlinkError(EINVAL)
   c.actions.block = r.hook.block
-  const n = act === 0 ? 0 : initActions(c, d, act, { bind: true, clsFlags: flags, rate: tca[Tcm.TCA_RATE] }, acts)
+  const rate = tca[Tcm.TCA_RATE]
+  const known = act === 0 || rate !== 0 ? undefined : recallActions(c, d, act, flags)
+  const n = known?.actions.length ?? (act === 0 ? 0 : initActions(c, d, act, { bind: true, clsFlags: flags, rate }, acts))
   const refused = offloadVerdict(c, r, prio, n, flags)
   const hw = refused === undefined ? Tcm.TCA_CLS_FLAGS_IN_HW : Tcm.TCA_CLS_FLAGS_NOT_IN_HW
-  const flow = makeFlow(c, scratch, acts, n, r.hook.direction, flags | hw, classid)
+  const flow = makeFlow(c, scratch, acts, n, r.hook.direction, flags | hw, classid, known)
   try {
+    if (known === undefined && act !== 0 && rate === 0) c.lists.meet(c, d, act, flags, acts, n, items)
     checkTemplate(m, prio)
     if ((flags & Tcm.TCA_CLS_FLAGS_SKIP_SW) !== 0 && refused !== undefined) throw new NetlinkError(EOPNOTSUPP, refused)
   } catch (e) {
@@ -195,6 +199,14 @@ function parseFlow(c: FlowContext, r: Request, prio: number, old: number): numbe
     throw e
   }
   return flow
+}
+
+/** The list of actions that begins at `act`, its instances made, when it is known. */
+function recallActions(c: FlowContext, d: DataView, act: number, flags: number): KnownList | undefined {
+  const known = c.lists.recall(d, act, flags)
+  if (known === undefined || makeAgain(c, known, acts)) return known
+  c.lists.forget(known)
+  return undefined
 }
 
 /** Why the flow of the scratch and of `acts` is not in hardware: '' where there is none, or the filter wants it so. */

@@ -11,6 +11,7 @@
 // who takes it out), FAILED when it never got in. init_done completes on every way out of the making; only flows with
 // encap destinations have anybody waiting for it.
 
+import { tunOf } from '../action/tunnel_key.ts'
 import { encapItems } from '../action/ways.ts'
 import { type FlowOps, hwDone, lastPut } from '../encap/encap.ts'
 import type { Arena } from '../memory/arena.ts'
@@ -52,8 +53,9 @@ import { EAGAIN, NetlinkError } from '../wire/netlink_error.ts'
 import { TCA_CLS_FLAGS_IN_HW } from '../wire/tcm.ts'
 import { addUser, removeUserLocked } from './action_stats.ts'
 import { dropActionLocked, freeAction, kindOf, lockKind, putAction, unlockKind } from './action_table.ts'
-import { ACTIONS_MAX, compile, freePrograms } from './compile.ts'
+import { ACTIONS_MAX, compile, fillIn, freePrograms } from './compile.ts'
 import { contextOf, type FlowContext, nextCookie, PROFILE_MLX5, profileOf } from './context.ts'
+import type { KnownList } from './known_lists.ts'
 import { keyInline, type MatchScratch } from './match_scratch.ts'
 
 const INLINE_ACTIONS = 4
@@ -74,13 +76,13 @@ export function actionIds(m: Int32Array, flow: number): number[] {
   return ids
 }
 
-/** The destinations of the flow being made; kept from flow to flow. */
-const items: { tun: number; dev: number }[] = []
+/** The encap destinations of the flow that was made last. */
+export const items: { tun: number; dev: number }[] = []
 
 /**
  * A whole flow in no table: the match of the scratch, these actions (whose references become the flow's, also when it
- * throws), attached to its encaps. `direction` is FLOW_F_INGRESS or FLOW_F_EGRESS. Throws MemoryError and what attach
- * throws.
+ * throws), attached to its encaps. `direction` is FLOW_F_INGRESS or FLOW_F_EGRESS. `known`: the list that the actions
+ * were made of anew. Throws MemoryError and what attach throws.
  */
 export function makeFlow(
   c: FlowContext,
@@ -90,6 +92,7 @@ export function makeFlow(
   direction: number,
   clsFlags: number,
   classid: number,
+  known?: KnownList,
 ): number {
   const { a } = c
   const { m } = a
@@ -113,11 +116,18 @@ export function makeFlow(
     const cookie = nextCookie(a)
     m[(flow + FLOW_COOKIE) >> 2] = cookie | 0
     m[(flow + FLOW_COOKIE_HI) >> 2] = Math.floor(cookie / 0x100000000)
-    for (let i = 0; i < n; i++) generations[i] = load(m, (acts[i] + ACT_GENERATION) >> 2)
-    const valid = attach(c, flow, acts, n)
+    for (let i = 0; i < n; i++)
+      generations[i] = known === undefined ? load(m, (acts[i] + ACT_GENERATION) >> 2) : GENERATION_FIRST
+    if (known === undefined) findItems(a, acts, n)
+    else recallItems(m, known, acts)
+    const valid = attach(c, flow)
     owner = flow
     ownerContext = c
-    const p = compile(a, acts, n, counter, m[(flow + FLOW_NENCAPS) >> 2] === 0 ? undefined : entryOfOwner)
+    const isAttached = m[(flow + FLOW_NENCAPS) >> 2] !== 0
+    const p =
+      known !== undefined && (isAttached || items.length === 0)
+        ? fillIn(a, known.outline, acts, counter, entryAt)
+        : compile(a, acts, n, counter, isAttached ? entryOfOwner : undefined)
     m[(flow + FLOW_FAST) >> 2] = p.fast
     m[(flow + FLOW_SLOW) >> 2] = p.slow
     m[(flow + FLOW_ACTIONS) >> 2] = valid ? p.fast : p.slow
@@ -162,17 +172,30 @@ const entryOfOwner = (tun: number, dev: number): number => {
   return ownerContext.encap.entryOf(ownerContext.a, owner, i)
 }
 
-/** Attaches the flow to the encaps of its tunnel destinations, if it has any. False: it begins on the slow path. */
-function attach(c: FlowContext, flow: number, acts: Int32Array, n: number): boolean {
-  if (n < 2) return true // a destination takes a tunnel_key and a mirred
+const entryAt = (i: number): number => ownerContext.encap.entryOf(ownerContext.a, owner, i)
+
+/** Attaches the flow to the encaps of its destinations, if it has any. False: it begins on the slow path. */
+function attach(c: FlowContext, flow: number): boolean {
+  if (items.length === 0) return true
   // Beside a NIC, what it does not take is the software path's alone.
   const isOffloaded = (c.a.m[(flow + FLOW_CLS_FLAGS) >> 2] & TCA_CLS_FLAGS_IN_HW) !== 0
   if (profileOf(c.a) === PROFILE_MLX5 && !isOffloaded) return true
-  count = 0
-  encapItems(c.a, acts, n, addItem)
-  if (items.length !== count) items.length = count
-  return count === 0 || c.encap.attach(c.a, flow, items)
+  return c.encap.attach(c.a, flow, items)
 }
+
+/** The destinations of a list. */
+function findItems(a: Arena, acts: Int32Array, n: number): void {
+  count = 0
+  if (n > 1) encapItems(a, acts, n, addItem) // a destination takes a tunnel_key and a mirred
+  if (items.length !== count) items.length = count
+}
+
+function recallItems(m: Int32Array, { metadata, devices }: KnownList, acts: Int32Array): void {
+  count = 0
+  for (let i = 0; i < devices.length; i++) addItem(tunOf(m, acts[metadata[i]]), devices[i])
+  if (items.length !== count) items.length = count
+}
+
 let count = 0
 const addItem = (tun: number, dev: number): void => {
   if (count === items.length) items.push({ tun, dev })
@@ -183,6 +206,8 @@ const addItem = (tun: number, dev: number): void => {
   count++
 }
 
+/** ACT_GENERATION of an instance that nobody has replaced. */
+const GENERATION_FIRST = 0
 /** ACT_GENERATION of the actions of the flow that this thread made last, before it looked at them. */
 const generations = new Int32Array(ACTIONS_MAX)
 
