@@ -60,11 +60,8 @@ export function matchScratch(): MatchScratch {
 
 /** Empty: matches every packet of the protocol. */
 export function clearScratch(s: MatchScratch): void {
-  const { key32, mask32 } = s
-  for (let i = 0; i < WORDS; i++) {
-    key32[i] = 0
-    mask32[i] = 0
-  }
+  s.key32.fill(0)
+  s.mask32.fill(0)
   s.rangeSrc = 0
   s.rangeDst = 0
   s.maskFlags = 0

@@ -22,9 +22,9 @@ function mulHigh(a: number, b: number): number {
   const ah = a >>> 16
   const bl = b & 0xffff
   const bh = b >>> 16
-  const middle = al * bh + ((al * bl) >>> 16) // < 2^33: exact
-  const cross = ah * bl + (middle % 0x10000)
-  return (ah * bh + Math.floor(middle / 0x10000) + Math.floor(cross / 0x10000)) >>> 0
+  const low = Math.imul(ah, bl) + (Math.imul(al, bl) >>> 16) // below 2^32, as the next one: nothing is lost
+  const high = Math.imul(al, bh) + (low & 0xffff)
+  return (Math.imul(ah, bh) + (low >>> 16) + (high >>> 16)) >>> 0
 }
 
 /** Hash of `count` packed words that begin at word index `at` of `m`; an int32. */

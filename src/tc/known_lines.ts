@@ -39,6 +39,7 @@ type Form = typeof LE32 | typeof BE32 | typeof LE16 | typeof BE16 | typeof U8 | 
 interface Shape {
   /** The bytes of all literals, one behind the other, and where each ends; a value stands behind each but the last. */
   readonly literals: Uint8Array
+  readonly literalView: DataView
   readonly ends: Int32Array
   /** Of each value: its form, and its place in the message. */
   readonly forms: Int32Array
@@ -61,6 +62,8 @@ export class KnownLines {
   readonly #counts = new Map<string, number>()
   /** The one that was met last stands first. */
   readonly #shapes: Shape[] = []
+  #text: Uint8Array = new Uint8Array(0)
+  #view: DataView = new DataView(this.#text.buffer)
 
   constructor(devices: Devices, given?: Given) {
     this.#devices = devices
@@ -75,7 +78,7 @@ export class KnownLines {
     const shapes = this.#shapes
     for (let i = 0; i < shapes.length; i++) {
       const s = shapes[i]
-      const end = fill(s, text, from)
+      const end = fill(s, text, this.#viewOf(text), from)
       if (end < 0 || !this.#areThere(s)) continue
       for (let j = i; j > 0; j--) shapes[j] = shapes[j - 1]
       shapes[0] = s
@@ -100,6 +103,15 @@ export class KnownLines {
     if (shape === undefined) return
     if (this.#shapes.length === KNOWN) this.#shapes.pop()
     this.#shapes.unshift(shape)
+  }
+
+  /** The text that is being read, in words too. */
+  #viewOf(text: Uint8Array): DataView {
+    if (text !== this.#text) {
+      this.#text = text
+      this.#view = new DataView(text.buffer, text.byteOffset, text.byteLength)
+    }
+    return this.#view
   }
 
   /** A name may have gone to another device. */
@@ -129,13 +141,17 @@ function shapeName(words: readonly string[]): string {
 // ---- a line of a known shape
 
 /** Writes the values of the line at `from` into the shape's message; where the next line begins, -1: another shape. */
-function fill(s: Shape, text: Uint8Array, from: number): number {
-  const { literals, ends, forms, places, view } = s
+function fill(s: Shape, text: Uint8Array, words: DataView, from: number): number {
+  const { literals, literalView, ends, forms, places, view } = s
   const values = forms.length
+  const lastWord = text.length - 4
   let o = from
   let l = 0
   for (let i = 0; ; i++) {
-    for (const end = ends[i]; l < end; l++, o++) if (text[o] !== literals[l]) return -1
+    const end = ends[i]
+    for (; l + 4 <= end && o <= lastWord; l += 4, o += 4)
+      if (words.getInt32(o, true) !== literalView.getInt32(l, true)) return -1
+    for (; l < end; l++, o++) if (text[o] !== literals[l]) return -1
     if (i === values) break
     const form = forms[i]
     const place = places[i]
@@ -338,8 +354,10 @@ function study(line: Uint8Array, words: readonly string[], devices: Devices, giv
     ends.push(literals.length)
     at = end
   }
+  const bytes = Uint8Array.from(literals)
   return {
-    literals: Uint8Array.from(literals),
+    literals: bytes,
+    literalView: new DataView(bytes.buffer),
     ends: Int32Array.from(ends),
     forms: Int32Array.from(values, (v) => v.form),
     places: Int32Array.from(values, (v) => v.place),
