@@ -80,12 +80,12 @@ function makeTemplate(c: FlowContext, d: DataView): number {
     throw new NetlinkError(EOPNOTSUPP, 'Chain templates are not supported with specified classifier')
   }
   if (tca[Tcm.TCA_OPTIONS] === 0) throw new NetlinkError(EINVAL, 'flower: options are missing')
-  flower.parse(c, d, tca[Tcm.TCA_OPTIONS], optionsEnd(d), scratch, { prio: 0, handle: 0, old: 0 })
+  const { match } = flower.parse(c, d, tca[Tcm.TCA_OPTIONS], optionsEnd(d), scratch, { prio: 0, handle: 0, old: 0 })
   const { m } = c.a
   const template = alloc(c.a, TEMPLATE_SIZE, TAG_TEMPLATE)
   for (let i = 0; i < KEY_SIZE_OPTS >> 2; i++) {
-    m[((template + TEMPLATE_MASK) >> 2) + i] = scratch.mask32[i]
-    m[((template + TEMPLATE_KEY) >> 2) + i] = scratch.key32[i]
+    m[((template + TEMPLATE_MASK) >> 2) + i] = match.mask32[i]
+    m[((template + TEMPLATE_KEY) >> 2) + i] = match.key32[i]
   }
   return template
 }

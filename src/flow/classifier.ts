@@ -7,8 +7,7 @@
 // The kinds that a kernel has besides are refused by name.
 
 import { flowKey, flowKeyAttributes } from '../match/index.ts'
-import { type KeyDevices, type KeyExtra, keyExtra } from '../match/match.ts'
-import type { Arena } from '../memory/arena.ts'
+import { type KeyExtra, keyExtra } from '../match/match.ts'
 import { counterRead } from '../memory/counters.ts'
 import {
   FLOW_CLASSID,
@@ -28,9 +27,7 @@ import {
   PRIO_KIND_MATCHALL,
   PRIO_KIND_U32,
 } from '../memory/layout/flow.ts'
-import { NETDEV_IFINDEX } from '../memory/layout/netdev.ts'
-import { netdevByName, netdevName, netdevSlot } from '../net/netdev.ts'
-import { type Builder, parseAttrs } from '../wire/netlink.ts'
+import { type Builder, NLA_HDRLEN, parseAttrs } from '../wire/netlink.ts'
 import { EINVAL, ENOENT, EOPNOTSUPP, NetlinkError } from '../wire/netlink_error.ts'
 import * as Flower from '../wire/tca_flower.ts'
 import * as Matchall from '../wire/tca_matchall.ts'
@@ -38,7 +35,7 @@ import { TCA_U32_ACT } from '../wire/tca_u32.ts'
 import { TCA_CLS_FLAGS_IN_HW } from '../wire/tcm.ts'
 import { isString } from './action_message.ts'
 import type { FlowContext } from './context.ts'
-import { readExactKey } from './exact_key.ts'
+import { isRestoring, readExactKey } from './exact_key.ts'
 import { fw } from './fw.ts'
 import { clearScratch, type MatchScratch, matchScratch, pack } from './match_scratch.ts'
 import { putU32, putU32Tail } from './u32_message.ts'
@@ -51,6 +48,8 @@ export interface Options {
   classid: number
   /** Payload of the nest of actions, 0 without. */
   act: number
+  /** The scratch that holds the match, packed. */
+  match: MatchScratch
 }
 
 /** Which filter the options are for. */
@@ -73,8 +72,8 @@ export interface Classifier {
   /** Attribute of the actions in TCA_OPTIONS. */
   readonly act: number
   /**
-   * Reads the options in [o, end), both 0 without: the match into the scratch, packed. The result is valid until the
-   * next call.
+   * Reads the options in [o, end), both 0 without: the match into the scratch, or into one that it keeps (match). The
+   * result is valid until the next call.
    */
   parse(c: FlowContext, d: DataView, o: number, end: number, s: MatchScratch, at: For): Options
   /** Has the flow options to show? */
@@ -86,7 +85,6 @@ export interface Classifier {
 
 const always = (): boolean => true
 
-const options: Options = { flags: 0, classid: 0, act: 0 }
 const beside = new Int32Array(Flower.TCA_FLOWER_FLAGS + 1)
 
 /** What stands beside the key, when the key comes from elsewhere. */
@@ -99,6 +97,7 @@ function besideKey(d: DataView, o: number, end: number, extra: KeyExtra): void {
 }
 
 const shown = matchScratch()
+const options: Options = { flags: 0, classid: 0, act: 0, match: shown }
 
 export const flower: Classifier = {
   name: 'flower',
@@ -110,6 +109,14 @@ export const flower: Classifier = {
 
   parse(c, d, o, end, s) {
     if (o === 0) throw new NetlinkError(EINVAL, 'flower: options are missing')
+    const known = isRestoring() ? undefined : c.keys.recall(d, o, end)
+    if (known !== undefined) {
+      options.flags = known.flags
+      options.classid = known.classid
+      options.act = known.head + known.tail === end - o ? 0 : o + known.head + NLA_HDRLEN
+      options.match = known.match
+      return options
+    }
     const extra = extraOf(c)
     if (readExactKey(s)) besideKey(d, o, end, extra)
     else {
@@ -123,6 +130,8 @@ export const flower: Classifier = {
     options.flags = extra.flags
     options.classid = extra.classid
     options.act = extra.act
+    options.match = s
+    if (!isRestoring()) c.keys.meet(d, o, end, extra.act)
     return options
   },
 
@@ -159,6 +168,7 @@ export const matchall: Classifier = {
     options.flags = u32(Matchall.TCA_MATCHALL_FLAGS)
     options.classid = u32(Matchall.TCA_MATCHALL_CLASSID)
     options.act = attrs[Matchall.TCA_MATCHALL_ACT]
+    options.match = s
     return options
   },
 
@@ -217,21 +227,12 @@ export const classifierOf = (m: Int32Array, prio: number): Classifier => {
 
 export const isU32 = (m: Int32Array, prio: number): boolean => m[(prio + PRIO_KIND) >> 2] === PRIO_KIND_U32
 
-/** Devices of the arena for `indev`. */
-const keyDevices = (a: Arena): KeyDevices => ({
-  indexOf: (name) => {
-    const dev = netdevByName(a, name)
-    return dev === 0 ? 0 : a.m[(dev + NETDEV_IFINDEX) >> 2]
-  },
-  nameOf: (ifindex) => netdevName(a, netdevSlot(a, ifindex)),
-})
-
 const extras = new WeakMap<FlowContext, KeyExtra>()
 /** This thread's scratch for what stands beside key and mask. */
 function extraOf(c: FlowContext): KeyExtra {
   let extra = extras.get(c)
   if (extra === undefined) {
-    extra = keyExtra(keyDevices(c.a))
+    extra = keyExtra(c.keyDevices)
     extras.set(c, extra)
   }
   return extra

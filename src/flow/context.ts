@@ -6,16 +6,20 @@
 
 import type { ActionContext } from '../action/action.ts'
 import type { EncapOps } from '../encap/encap.ts'
+import type { KeyDevices } from '../match/match.ts'
 import type { Arena } from '../memory/arena.ts'
 import { rcuOf } from '../memory/arena.ts'
+import { NETDEV_IFINDEX } from '../memory/layout/netdev.ts'
 import { SUPER_GENERATION, SUPER_PART_FLOW, SUPER_PARTS } from '../memory/layout/super.ts'
 import { alloc, TAG_LOCAL } from '../memory/pool.ts'
 import { readerOf } from '../memory/thread_record.ts'
+import { netdevByName, netdevName, netdevSlot } from '../net/netdev.ts'
 import { add } from '../sync/atomic.ts'
 import * as Rcu from '../sync/rcu.ts'
 import { actionStatsLocked } from './action_stats.ts'
 import { actionTableInit } from './action_table.ts'
 import { getChainByAction, putChainByAction } from './chain.ts'
+import { KnownKeys } from './known_keys.ts'
 import { KnownLists } from './known_lists.ts'
 
 export interface FlowOptions {
@@ -30,7 +34,9 @@ export interface FlowContext extends FlowOptions {
   readonly a: Arena
   /** For the action kinds; `block` is the one whose filter is being made, 0 without. */
   readonly actions: ActionContext & { block: number }
-  /** Lists of actions that this thread has met. */
+  readonly keyDevices: KeyDevices
+  /** Matches and lists of actions that this thread has met. */
+  readonly keys: KnownKeys
   readonly lists: KnownLists
   /** What extack says of the request being done although it is accepted, '' for nothing. */
   warning: string
@@ -73,6 +79,15 @@ export function flowInit(a: Arena, profile = PROFILE_SOFTWARE): void {
   actionTableInit(a)
 }
 
+/** Devices of the arena for `indev`. */
+const keyDevices = (a: Arena): KeyDevices => ({
+  indexOf: (name) => {
+    const dev = netdevByName(a, name)
+    return dev === 0 ? 0 : a.m[(dev + NETDEV_IFINDEX) >> 2]
+  },
+  nameOf: (ifindex) => netdevName(a, netdevSlot(a, ifindex)),
+})
+
 const contexts = new WeakMap<WebAssembly.Memory, FlowContext>()
 
 /** A context of this thread, which takes the place of an older one: for open.ts, and for tests that bring their own encap. */
@@ -85,7 +100,9 @@ export function makeContext(a: Arena, o: FlowOptions): FlowContext {
     putChain: (chain) => putChainByAction(a, chain),
     stats: (act: number) => actionStatsLocked(a, act),
   } as FlowContext['actions']
-  const c: FlowContext = { ...o, a, actions, lists: new KnownLists(), warning: '' }
+  const devices = keyDevices(a)
+  const known = { keys: new KnownKeys(devices), lists: new KnownLists() }
+  const c: FlowContext = { ...o, a, actions, keyDevices: devices, ...known, warning: '' }
   contexts.set(a.memory, c)
   return c
 }

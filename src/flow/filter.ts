@@ -21,7 +21,7 @@ import { fillFilter, fillU32 } from './filter_message.ts'
 import { failFlow, finishFlow, items, makeFlow, putFlow } from './flow.ts'
 import { AGAIN, DONE, type Joined, join, takeFlow } from './flow_table.ts'
 import { type KnownList, makeAgain } from './known_lists.ts'
-import { matchScratch } from './match_scratch.ts'
+import { type MatchScratch, matchScratch } from './match_scratch.ts'
 import { offloadRefused } from './mlx5.ts'
 import { addPrio, findPrio, notFound, putPrio, unlinkEmptyPrio } from './prio.ts'
 import { withRtnl } from './rtnl.ts'
@@ -30,6 +30,8 @@ import { u32Change, u32Get } from './u32.ts'
 import { destroyPrio, initPrio, lastId, takeBackIds } from './u32_node.ts'
 
 const scratch = matchScratch()
+/** What the flow that was parsed last matches. */
+let match: MatchScratch = scratch
 const acts = new Int32Array(ACTIONS_MAX)
 const builder = new Builder(8192)
 
@@ -177,19 +179,22 @@ function parseFlow(c: FlowContext, r: Request, prio: number, old: number): numbe
   const kind = classifierOf(m, prio)
   const options = tca[Tcm.TCA_OPTIONS]
   if (kind.single && m[(prio + PRIO_NFLOWS) >> 2] > 0) throw new NetlinkError(EEXIST)
-  const { flags, classid, act } = kind.parse(c, d, options, options === 0 ? 0 : optionsEnd(d), scratch, {
+  const parsed = kind.parse(c, d, options, options === 0 ? 0 : optionsEnd(d), scratch, {
     prio,
     handle: r.handle,
     old,
   })
+  const { flags, classid, act } = parsed
+  match = parsed.match
   if ((flags & ~(SKIP | Tcm.TCA_CLS_FLAGS_VERBOSE)) !== 0 || (flags & SKIP) === SKIP) throw new NetlinkError(EINVAL)
   c.actions.block = r.hook.block
   const rate = tca[Tcm.TCA_RATE]
   const known = act === 0 || rate !== 0 ? undefined : recallActions(c, d, act, flags)
-  const n = known?.actions.length ?? (act === 0 ? 0 : initActions(c, d, act, { bind: true, clsFlags: flags, rate }, acts))
+  const n =
+    known?.actions.length ?? (act === 0 ? 0 : initActions(c, d, act, { bind: true, clsFlags: flags, rate }, acts))
   const refused = offloadVerdict(c, r, prio, n, flags)
   const hw = refused === undefined ? Tcm.TCA_CLS_FLAGS_IN_HW : Tcm.TCA_CLS_FLAGS_NOT_IN_HW
-  const flow = makeFlow(c, scratch, acts, n, r.hook.direction, flags | hw, classid, known)
+  const flow = makeFlow(c, match, acts, n, r.hook.direction, flags | hw, classid, known)
   try {
     if (known === undefined && act !== 0 && rate === 0) c.lists.meet(c, d, act, flags, acts, n, items)
     checkTemplate(m, prio)
@@ -209,10 +214,10 @@ function recallActions(c: FlowContext, d: DataView, act: number, flags: number):
   return undefined
 }
 
-/** Why the flow of the scratch and of `acts` is not in hardware: '' where there is none, or the filter wants it so. */
+/** Why the flow of a match and of `acts` is not in hardware: '' where there is none, or the filter wants it so. */
 function offloadVerdict(c: FlowContext, r: Request, prio: number, n: number, flags: number): string | undefined {
   if (profileOf(c.a) !== PROFILE_MLX5 || (flags & Tcm.TCA_CLS_FLAGS_SKIP_HW) !== 0) return ''
-  const reason = offloadRefused(c, { prio, block: r.hook.block, direction: r.hook.direction }, scratch, acts, n)
+  const reason = offloadRefused(c, { prio, block: r.hook.block, direction: r.hook.direction }, match, acts, n)
   if (reason === undefined) return undefined
   const said = `mlx5_core: ${reason}`
   // A driver has an extack to write into with skip_sw and verbose (tc_cls_common_offload_init).
@@ -236,8 +241,8 @@ function checkTemplate(m: Int32Array, prio: number): void {
   const template = templateOf(m, prio)
   if (template === 0) return
   const w = (template + TEMPLATE_MASK) >> 2
-  for (let i = 0; i < scratch.count; i++) {
-    if ((scratch.bits[i] & ~m[w + (scratch.offsets[i] >> 2)]) !== 0) {
+  for (let i = 0; i < match.count; i++) {
+    if ((match.bits[i] & ~m[w + (match.offsets[i] >> 2)]) !== 0) {
       throw new NetlinkError(EINVAL, 'Mask does not fit the template')
     }
   }
@@ -245,7 +250,7 @@ function checkTemplate(m: Int32Array, prio: number): void {
 
 /** Puts the flow into the prio, in the place of `old`. When it is DONE packets meet it. */
 function enter(c: FlowContext, r: Request, prio: number, flow: number, old: number): Joined {
-  const joined = join(c.a, prio, flow, scratch, r.handle, old)
+  const joined = join(c.a, prio, flow, match, r.handle, old)
   if (joined !== DONE) return joined
   bumpGeneration(c.a)
   finishFlow(c.a, flow)

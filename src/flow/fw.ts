@@ -64,7 +64,7 @@ export const fw: Classifier = {
     }
     pack(s)
     const classid = u32(Tca.TCA_FW_CLASSID, at.old === 0 ? 0 : m[(at.old + FLOW_CLASSID) >> 2])
-    return { flags: 0, classid, act: attrs[Tca.TCA_FW_ACT] }
+    return { flags: 0, classid, act: attrs[Tca.TCA_FW_ACT], match: s }
   },
 
   shows: (m, flow) => m[(flow + FLOW_CLASSID) >> 2] !== 0 || m[(flow + FLOW_NACTIONS) >> 2] > 0,
