@@ -21,7 +21,7 @@ import { spawn, type Thread } from '../sync/thread.ts'
 import { splitLine } from '../tc/line.ts'
 import { round } from './result.ts'
 import { CTL_WORDS, clock, type Done, devicesOf, GO, type Job, READY, STOP, type ThreadData } from './rules_thread.ts'
-import { addLine, deleteLine, keysOf, type Profile, setup, sharedText } from './rules_workload.ts'
+import { addLine, countersOf, deleteLine, keysOf, type Profile, setup, sharedText } from './rules_workload.ts'
 import { median, spread } from './statistics.ts'
 
 export interface RulesResult {
@@ -73,10 +73,12 @@ export async function openWorld(o: {
   readonly workers: number
   readonly rules: number
   readonly hops: number
+  /** Counters of a rule, 1 without. */
+  readonly countersEach?: number
   /** A datapath worker too, that sends packets of these rules. */
   readonly datapath?: { readonly from: number; readonly flows: number }
 }): Promise<World> {
-  const counters = o.rules * 2 + 65536
+  const counters = o.rules * 2 * (o.countersEach ?? 1) + 65536 // those that wait for a grace period, too
   const a = createArena({ bytes: LARGEST, packets: 1024, counters, threads: o.workers + 5 })
   makeTables(a, { offload: true })
   const c = openControl(a, { now: clock })
@@ -164,7 +166,7 @@ function makeTexts(p: Profile, rules: number, workers: number): Texts {
 
 /** One profile with so many workers. */
 export async function rulesBench(p: Profile, workers: number, o: RulesOptions): Promise<RulesResult> {
-  const world = await openWorld({ workers, rules: o.rules, hops: Math.max(1, keysOf(p)) })
+  const world = await openWorld({ workers, rules: o.rules, hops: Math.max(1, keysOf(p)), countersEach: countersOf(p) })
   try {
     const texts = makeTexts(p, o.rules, workers)
     const none = texts.insert.map(() => undefined)

@@ -18,6 +18,8 @@ export const keysOf = (p: Profile): number =>
   ({ l2: 0, '5-tuple': 0, encap: 1, 'encap-200': 200, 'multi-encap': 16 })[p]
 /** Destinations of a rule of `multi-encap`. */
 const DESTINATIONS = 4
+/** Counters that a rule has at most: its own, and those of actions that cannot share it. */
+export const countersOf = (p: Profile): number => (p === 'multi-encap' ? 2 * DESTINATIONS : 1)
 
 /** The lines that make the world around the rules: `hops` next hops that are there. */
 export function setup(hops: number): string[] {

@@ -28,12 +28,12 @@ beforeEach(() => {
     'ip addr add 10.0.1.1/24 dev p1',
     'ip link add vxlan0 type vxlan external dstport 4789',
     'ip link set vxlan0 up',
-    'tc qdisc add dev p0 clsact',
     'ip neigh add 10.0.1.9 lladdr 02:09:09:09:09:09 nud permanent dev p1',
   ])
     w.tc(line)
   runWork(w.a, w.clock.now)
   rebase(w)
+  w.tc('tc qdisc add dev p0 clsact')
 })
 afterEach(() => {
   w.tc('tc qdisc del dev p0 clsact')

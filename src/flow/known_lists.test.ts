@@ -25,19 +25,21 @@ import { ingressOf, leaks, makeWorld, rebase, type World } from './world.model.t
 let w: World
 /** What the last request's list was known as. */
 let known: () => KnownList | undefined
+let recalls: () => number
 beforeEach(() => {
   w = makeWorld()
   for (const line of [
     'ip addr add 10.0.1.1/24 dev p1',
     'ip link add vxlan0 type vxlan external dstport 4789',
     'ip link set vxlan0 up',
-    'tc qdisc add dev p0 clsact',
     'ip neigh add 10.0.1.9 lladdr 02:09:09:09:09:09 nud permanent dev p1',
   ])
     w.tc(line)
   runWork(w.a, w.clock.now)
   rebase(w)
+  w.tc('tc qdisc add dev p0 clsact')
   const recall = vi.spyOn(w.c.lists, 'recall')
+  recalls = () => recall.mock.calls.length
   known = () => recall.mock.results.at(-1)?.value
 })
 afterEach(() => {
@@ -126,6 +128,14 @@ test.each([
     add(handle, actions)
     expect(known()).toBeUndefined()
   }
+})
+
+test('a list of a filter with an estimator is read every time', () => {
+  for (let handle = 1; handle <= 3; handle++) add(handle, `${REDIRECT} p2`)
+  expect(known()).toBeDefined()
+  const calls = recalls()
+  w.tc(`tc filter add dev p0 ingress protocol ip pref 10 handle 4 estimator 1s 4s flower dst_ip 1.1.1.4 ${REDIRECT} p2`)
+  expect(recalls()).toBe(calls)
 })
 
 test('a list is another one with other flags of the filter', () => {
