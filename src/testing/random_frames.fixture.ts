@@ -57,7 +57,7 @@ function transport(l: Luck, icmp: number): [proto: number, bytes: number[]] {
     case 2:
     case 3: {
       const data = rest(l)
-      return [17, [...ports, ...be(8 + data.length, 2), 0, 0, ...data]]
+      return [17, [...ports, ...be(8 + data.length, 2), ...(l.once(6) ? [18, 52] : [0, 0]), ...data]]
     }
     case 4:
       return [132, [...ports, ...be(0, 8), ...rest(l)]]
@@ -148,4 +148,40 @@ export function randomFrame(l: Luck): Uint8Array {
   if (l.once(20)) frame.length = SHORTEST + l.below(frame.length - SHORTEST + 1)
   if (l.once(15)) frame[14 + l.below(frame.length - 14)] = l.below(256)
   return Uint8Array.from(frame)
+}
+
+/** What a VXLAN packet has around the frame that it carries. */
+export interface Outer {
+  readonly vni: number
+  readonly src: readonly number[]
+  readonly dst: readonly number[]
+  readonly sport: number
+  readonly tos: number
+  readonly ttl: number
+}
+export const VNIS = [5, 7, 9]
+export const REMOTES = ['10.9.0.2', '10.9.0.3', '10.9.1.2']
+/** None that has a bit of ECN: what becomes of those inside is not for this to say. */
+export const OUTER_TOS = [0, 0xb8, 0x20]
+export const ENDPOINT = '10.9.0.1'
+
+export const randomOuter = (l: Luck): Outer => ({
+  vni: l.of(VNIS),
+  src: ipv4Bytes(l.of(REMOTES)),
+  dst: ipv4Bytes(ENDPOINT),
+  sport: 50_000 + l.below(4),
+  tos: l.of(OUTER_TOS),
+  ttl: l.of(TTLS),
+})
+
+/** The frame in a VXLAN packet to the port with this MAC. */
+export function inVxlan(frame: Uint8Array, o: Outer, to: readonly number[]): Uint8Array {
+  const udp = [...be(o.sport, 2), ...be(4789, 2), ...be(16 + frame.length, 2), 0, 0]
+  const vxlan = [8, 0, 0, 0, ...be(o.vni * 256, 4)]
+  const ip = [0x45, o.tos, ...be(36 + frame.length, 2), 0, 0, 0, 0, o.ttl, 17, 0, 0, ...o.src, ...o.dst]
+  let sum = 0
+  for (let i = 0; i < 20; i += 2) sum += (ip[i] << 8) | ip[i + 1]
+  while (sum > 0xffff) sum = (sum & 0xffff) + (sum >>> 16)
+  ip.splice(10, 2, ...be(~sum & 0xffff, 2))
+  return Uint8Array.from([...to, 2, 0xaa, 0, 0, 9, 9, 8, 0, ...ip, ...udp, ...vxlan, ...frame])
 }

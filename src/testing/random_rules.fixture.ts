@@ -4,6 +4,7 @@
 
 import * as K from '../memory/layout/flow_key.ts'
 import {
+  ENDPOINT,
   IPV4,
   IPV6,
   ipv4Bytes,
@@ -12,12 +13,27 @@ import {
   type Luck,
   MACS,
   mac,
+  OUTER_TOS,
   PORTS,
+  REMOTES,
   SESSIONS,
   TOS,
   TTLS,
   VLANS,
+  VNIS,
 } from './random_frames.fixture.ts'
+import { CSUM_FLAGS, type CsumFlag } from './slow_checksum.fixture.ts'
+import { type CtAction, ESTABLISHED, INVALID, NEW, REPLY, TRACKED } from './slow_conntrack.fixture.ts'
+
+/** What the rules of a round may do and look at. */
+export interface May {
+  /** Push and pop VLAN tags, and what else moves headers or sums over them. */
+  readonly edit: boolean
+  /** Track connections. */
+  readonly track: boolean
+  /** Look at the outer headers of a tunnel. */
+  readonly outer: boolean
+}
 
 /** Bytes of the key from `at` on that must have these values where the mask has ones. */
 export interface Look {
@@ -62,6 +78,24 @@ export type Action =
       readonly bits: number
       readonly to: readonly number[]
     }
+  | { readonly kind: 'csum'; readonly flags: readonly CsumFlag[] }
+  | { readonly kind: 'mpls_push'; readonly label: number; readonly tc: number; readonly ttl: number }
+  | { readonly kind: 'mpls_pop'; readonly type: number }
+  /** Bits of the label stack entry that are in `mask` become those of `value`. */
+  | { readonly kind: 'mpls_modify'; readonly value: number; readonly mask: number }
+  | { readonly kind: 'mpls_dec_ttl' }
+  | ({ readonly kind: 'ct' } & CtAction)
+  /** police with time: what a byte, or a packet, takes of a bucket that holds `burst`; all in nanoseconds. */
+  | {
+      readonly kind: 'bucket'
+      readonly perByte: number
+      readonly perPacket: number
+      readonly burst: number
+      readonly first: Control
+      readonly other: Control
+    }
+  /** police avrate: who comes while there are so many bytes a second, or more, on average. */
+  | { readonly kind: 'average'; readonly limit: number; readonly first: Control; readonly other: Control }
   /** gact determ, one packet in `every`; or police, those longer than `limit`: they get the other control. */
   | {
       readonly kind: 'fork'
@@ -82,6 +116,8 @@ export interface Rule {
   /** The words of the match and of the actions. */
   readonly match: string
   readonly actions: string
+  /** What stands in front of the protocol: the estimator that an average needs. */
+  readonly estimator: string
   readonly looks: readonly Look[]
   readonly ranges: readonly Range[]
   readonly list: readonly Action[]
@@ -252,7 +288,65 @@ function pppoeKeys(l: Luck): Key[] {
 
 const TYPES: Record<string, number> = { ip: 0x0800, ipv6: 0x86dd, arp: 0x0806, mpls_uc: 0x8847 }
 
-function keysOf(l: Luck, protocol: string): Key[] {
+const u16 = (v: number): number[] => [v & 255, v >> 8] // host order
+
+const STATES: readonly (readonly [string, number, number])[] = [
+  ['+trk', TRACKED, TRACKED],
+  ['+trk+new', TRACKED | NEW, TRACKED | NEW],
+  ['+trk+est', TRACKED | ESTABLISHED, TRACKED | ESTABLISHED],
+  ['+trk+est-rpl', TRACKED | ESTABLISHED, TRACKED | ESTABLISHED | REPLY],
+  ['+trk+rpl', TRACKED | REPLY, TRACKED | REPLY],
+  ['+trk+inv', TRACKED | INVALID, TRACKED | INVALID],
+]
+
+function ctKeys(l: Luck): Key[] {
+  const [words, value, mask] = l.of(STATES)
+  const keys: Key[] = [
+    { words: `ct_state ${words}`, looks: [{ at: K.KEY_CT_STATE, value: u16(value), mask: u16(mask) }] },
+  ]
+  const zone = l.of(ZONES)
+  if (l.once(4)) keys.push({ words: `ct_zone ${zone}`, looks: [exact(K.KEY_CT_ZONE, u16(zone))] })
+  const mark = l.of(MARKS)
+  if (l.once(2)) keys.push({ words: `ct_mark ${mark}`, looks: [exact(K.KEY_CT_MARK, [...u16(mark), 0, 0])] })
+  return keys
+}
+const ZONES = [1, 2]
+const MARKS = [1, 300]
+
+/** What is tracked is whole UDP packets. */
+function trackedKeys(l: Luck): Key[] {
+  const keys: Key[] = [
+    { words: '', looks: [exact(K.KEY_N_PROTO, [8, 0])] },
+    { words: 'ip_proto udp', looks: [exact(K.KEY_IP_PROTO, [17])] },
+    FRAGMENTS[1],
+  ]
+  if (l.once(3)) keys.push(ip4Key(l, 'dst_ip', K.KEY_IPV4_DST), { words: '', looks: [family(K.FLOW_ADDR_IPV4)] })
+  if (l.once(4)) keys.push(...ctKeys(l))
+  return keys
+}
+
+/** What the packet came in. */
+function outerKeys(l: Luck): Key[] {
+  const keys: Key[] = []
+  const vni = l.of(VNIS)
+  if (l.once(2)) keys.push({ words: `enc_key_id ${vni}`, looks: [exact(K.KEY_ENC_KEY_ID, be(vni, 4))] })
+  const bits = l.of([32, 32, 24, 16])
+  const from = l.of(REMOTES)
+  const ends: Key[] = []
+  if (l.once(2)) {
+    const looks = [{ at: K.KEY_ENC_IPV4_SRC, value: ipv4Bytes(from), mask: prefix(4, bits) }]
+    ends.push({ words: `enc_src_ip ${from}/${bits}`, looks })
+  }
+  if (l.once(4)) ends.push({ words: `enc_dst_ip ${ENDPOINT}`, looks: [exact(K.KEY_ENC_IPV4_DST, ipv4Bytes(ENDPOINT))] })
+  if (ends.length > 0) keys.push(...ends, { words: '', looks: [exact(K.KEY_ENC_ADDR_TYPE, [K.ADDR_TYPE_IPV4])] })
+  const port = l.of([4789, 4789, 4790])
+  if (l.once(4)) keys.push({ words: `enc_dst_port ${port}`, looks: [exact(K.KEY_ENC_PORT_DST, be(port, 2))] })
+  if (l.once(4)) keys.push(byteKey(l, 'enc_tos', K.KEY_ENC_TOS, OUTER_TOS))
+  if (l.once(4)) keys.push(byteKey(l, 'enc_ttl', K.KEY_ENC_TTL, TTLS))
+  return keys
+}
+
+function keysOf(l: Luck, protocol: string, may: May): Key[] {
   const keys: Key[] = []
   const type = TYPES[protocol]
   if (type !== undefined) keys.push({ words: '', looks: [exact(K.KEY_N_PROTO, be(type, 2))] })
@@ -265,12 +359,86 @@ function keysOf(l: Luck, protocol: string): Key[] {
   if (protocol === 'arp') keys.push(...arpKeys(l))
   if (protocol === 'mpls_uc') keys.push(...mplsKeys(l))
   if (protocol === 'ppp_ses') keys.push(...pppoeKeys(l))
+  if (may.track && l.once(2)) keys.push(...ctKeys(l))
+  if (may.outer && !l.once(4)) keys.push(...outerKeys(l))
   return keys
 }
 
+/** Actions that move headers or sum over them. */
+function editing(l: Luck): [words: string, does: Action] {
+  switch (l.below(6)) {
+    case 0: {
+      const [label, tc, ttl] = [l.of(LABELS), l.below(8), l.of(TTLS)]
+      return [`mpls push label ${label} tc ${tc} ttl ${ttl}`, { kind: 'mpls_push', label, tc, ttl }]
+    }
+    case 1: {
+      const [word, type] = l.of([
+        ['ip', 0x0800],
+        ['ipv6', 0x86dd],
+      ] as const)
+      return [`mpls pop protocol ${word}`, { kind: 'mpls_pop', type }]
+    }
+    case 2: {
+      const label = l.of(LABELS)
+      return l.of<[string, Action]>([
+        [`mpls modify label ${label}`, { kind: 'mpls_modify', value: label * 0x1000, mask: 0xfffff000 }],
+        ['mpls modify tc 5', { kind: 'mpls_modify', value: 0xa00, mask: 0xe00 }],
+        ['mpls modify ttl 9 bos 1', { kind: 'mpls_modify', value: 0x109, mask: 0x1ff }],
+      ])
+    }
+    case 3:
+      return ['mpls dec_ttl', { kind: 'mpls_dec_ttl' }]
+    default: {
+      const flags = CSUM_FLAGS.filter(() => !l.once(3))
+      if (flags.length === 0) flags.push('ip4h')
+      return [`csum ${flags.join(' ')} pipe`, { kind: 'csum', flags }]
+    }
+  }
+}
+
+/** A policer that time fills: rates and bursts that are whole ticks. */
+function bucket(l: Luck): [words: string, does: Action] {
+  const [first, other] = [control(l), control(l)]
+  const ends = `conform-exceed ${controlWords(other)} / ${controlWords(first)}`
+  if (l.once(2)) {
+    const limit = l.of([40, 200, 1000])
+    return [`police avrate ${limit * 8}bit ${ends}`, { kind: 'average', limit, first, other }]
+  }
+  if (l.once(3)) {
+    const packets = l.of([1, 4])
+    const does: Action = { kind: 'bucket', perByte: 0, perPacket: 1e6, burst: packets * 1e6, first, other }
+    return [`police pkts_rate 1000 pkts_burst ${packets} ${ends}`, does]
+  }
+  const [rate, perByte] = l.of([
+    ['800kbit', 10_000],
+    ['8mbit', 1000],
+    ['80mbit', 100],
+  ] as const)
+  const bytes = l.of([160, 400, 1600])
+  const does: Action = { kind: 'bucket', perByte, perPacket: 0, burst: bytes * perByte, first, other }
+  return [`police rate ${rate} burst ${bytes} ${ends}`, does]
+}
+
+/** The connection is looked up, and maybe kept; then the packet goes where rules ask for it, or away. */
+function tracking(l: Luck, chains: number): [words: string, does: Action][] {
+  const zone = l.of(ZONES)
+  const commit = l.once(2)
+  const mark = commit && !l.once(3) ? l.of(MARKS) : -1
+  const words = ['ct', commit ? 'commit' : '', `zone ${zone}`, mark < 0 ? '' : `mark ${mark}`, 'pipe']
+  const chain = l.below(chains)
+  return [
+    [words.filter((w) => w !== '').join(' '), { kind: 'ct', zone, commit, mark }],
+    l.once(3)
+      ? ['mirred egress redirect dev p3', { kind: 'mirred', port: 3, copy: false }]
+      : [`gact goto chain ${chain}`, { kind: 'goto', chain }],
+  ]
+}
+
 /** One more thing that a list does, and its words; undefined behind an action that ends it. */
-function action(l: Luck, chains: number): [words: string, does: Action] {
+function action(l: Luck, chains: number, may: May): [words: string, does: Action] {
   const port = 1 + l.below(3)
+  if (may.edit && l.once(5)) return editing(l)
+  if (l.once(8)) return bucket(l)
   switch (l.below(15)) {
     case 10: {
       const [words, at, keep, value, add] = l.of([
@@ -344,39 +512,79 @@ const controlWords = (c: Control): string => (typeof c === 'number' ? `jump ${c}
 
 const ends = (a: Action): boolean => a.kind === 'end' || a.kind === 'goto' || (a.kind === 'mirred' && !a.copy)
 
-/** A rule in one of `chains` chains. A preference belongs to one protocol. `tags`: may it push and pop VLAN tags? */
-export function randomRule(l: Luck, chains: number, tags: boolean): Rule {
-  const protocols = ['ip', 'ip', 'ip', 'ipv6', 'ipv6', '802.1Q', '802.1ad', 'arp', 'mpls_uc', 'ppp_ses', 'all']
-  const which = l.below(protocols.length)
-  const keys = keysOf(l, protocols[which])
-  const words: string[] = []
-  const list: Action[] = []
-  for (let n = 0; n < 5; n++) {
-    const [text, does] = action(l, chains)
-    // What a kernel's dissector makes of a packet with two tags of which it was given one is not for this to say.
-    const looksAgain =
-      does.kind === 'goto' ||
-      (does.kind === 'end' && does.verdict === 'continue') ||
-      (does.kind === 'fork' && [does.first, does.other].includes('continue'))
-    if (!tags && does.kind.startsWith('vlan')) continue
-    // A jump may come back to a push.
-    if (does.kind === 'vlan_push' && list.some((a) => a.kind === 'fork')) continue
-    if (list.some((a) => a.kind === 'vlan_push') && (looksAgain || does.kind === 'vlan_push')) continue
-    words.push(`action ${text}`)
-    list.push(does)
-    if (ends(does)) break
+/** Does it ask what follows the tags? A tag that was pushed onto another one is in the kernel's way there. */
+const asksForType = (a: Action): boolean => a.kind === 'csum' || a.kind.startsWith('mpls')
+const isFork = (a: Action): a is Action & { readonly first: Control; readonly other: Control } =>
+  a.kind === 'fork' || a.kind === 'bucket' || a.kind === 'average'
+const changesAddresses = (a: Action): boolean => a.kind === 'nat' || (a.kind === 'set' && a.header === 'network')
+
+/** Rules of chain 0 that track, and rules of the others that look at what is known then. */
+export function trackingRules(l: Luck, chains: number): Rule[] {
+  const rules: Rule[] = []
+  for (let n = 0; n < 3; n++) rules.push(ruleOf(0, 0, 'ip', trackedKeys(l), tracking(l, chains)))
+  for (let n = 0; n < 8; n++) {
+    const port = 1 + l.below(3)
+    const sends: [string, Action] = [`mirred egress redirect dev p${port}`, { kind: 'mirred', port, copy: false }]
+    const keys = [{ words: '', looks: [exact(K.KEY_N_PROTO, [8, 0])] }, ...ctKeys(l)]
+    rules.push(
+      l.once(3)
+        ? ruleOf(1 + l.below(chains - 1), 0, 'ip', trackedKeys(l), tracking(l, chains))
+        : ruleOf(1 + l.below(chains - 1), l.below(3), 'ip', keys, [sends]),
+    )
   }
+  return rules
+}
+
+function ruleOf(
+  chain: number,
+  which: number,
+  protocol: string,
+  keys: readonly Key[],
+  actions: readonly (readonly [words: string, does: Action])[],
+): Rule {
+  const list = actions.map(([, does]) => does)
   return {
-    chain: l.below(chains),
+    chain,
     pref: 10 * (1 + which),
-    protocol: protocols[which],
+    protocol,
     match: keys
       .map((k) => k.words)
       .filter((w) => w !== '')
       .join(' '),
-    actions: words.join(' '),
+    actions: actions.map(([words]) => `action ${words}`).join(' '),
+    estimator: list.some((a) => a.kind === 'average') ? ' estimator 250ms 1sec' : '',
     looks: keys.flatMap((k) => k.looks),
     ranges: keys.flatMap((k) => k.ranges ?? []),
     list,
   }
+}
+
+/** A rule in one of `chains` chains. A preference belongs to one protocol. */
+export function randomRule(l: Luck, chains: number, may: May): Rule {
+  const protocols = ['ip', 'ip', 'ip', 'ipv6', 'ipv6', '802.1Q', '802.1ad', 'arp', 'mpls_uc', 'ppp_ses', 'all']
+  const which = l.below(protocols.length)
+  if (may.track && protocols[which] === 'ip' && l.once(2))
+    return ruleOf(l.below(chains), which, 'ip', trackedKeys(l), tracking(l, chains))
+  const keys = keysOf(l, protocols[which], may)
+  const actions: [words: string, does: Action][] = []
+  const has = (what: (a: Action) => boolean): boolean => actions.some(([, a]) => what(a))
+  for (let n = 0; n < 5; n++) {
+    const [text, does] = action(l, chains, may)
+    // What a kernel's dissector makes of a packet with two tags of which it was given one is not for this to say.
+    const looksAgain =
+      does.kind === 'goto' ||
+      (does.kind === 'end' && does.verdict === 'continue') ||
+      (isFork(does) && [does.first, does.other].includes('continue'))
+    // A translation could make a packet one that somebody sends to himself.
+    if (may.track && changesAddresses(does)) continue
+    if (!may.edit && does.kind.startsWith('vlan')) continue
+    // A jump may come back to a push.
+    if (does.kind === 'vlan_push' && has(isFork)) continue
+    const again = looksAgain || does.kind === 'vlan_push' || asksForType(does)
+    if (has((a) => a.kind === 'vlan_push') && again) continue
+    actions.push([text, does])
+    if (ends(does)) break
+  }
+  if (actions.length === 0) actions.push(['gact pass', { kind: 'end', verdict: 'pass' }])
+  return ruleOf(l.below(chains), which, protocols[which], keys, actions)
 }

@@ -2,7 +2,11 @@
 // cls_api.c, cls_flower.c and the act_*.c. Rules are kept as they were written; nothing is hashed, cached or compiled.
 
 import { referenceKey } from '../datapath/reference.ts'
+import * as K from '../memory/layout/flow_key.ts'
+import type { Outer } from './random_frames.fixture.ts'
 import type { Action, Control, Rule } from './random_rules.fixture.ts'
+import { csum } from './slow_checksum.fixture.ts'
+import { SlowConntrack, type Tracked } from './slow_conntrack.fixture.ts'
 
 export interface Installed {
   readonly rule: Rule
@@ -60,6 +64,28 @@ const TYPES: Record<string, number> = {
 interface Packet {
   frame: Uint8Array
   network: number
+  /** When it came: nanoseconds. */
+  readonly time: number
+  /** The tunnel that it came out of. */
+  readonly outer?: Outer | undefined
+  tracked?: Tracked | undefined
+}
+
+/** An average, and what its interval has counted; in 256ths of bytes a second. */
+interface Average {
+  value: bigint
+  bytes: number
+  ends: number
+}
+const INTERVAL = 250e6
+/** Logarithms of the intervals in a second, with the fraction, and of the weight of an interval. */
+const [INTERVALS, WEIGHT] = [10n, 2n]
+
+/** A policer's bucket. */
+interface Bucket {
+  tokens: number
+  /** Of the last packet that conformed. */
+  time: number
 }
 
 export class SlowSwitch {
@@ -69,6 +95,9 @@ export class SlowSwitch {
   readonly #masks = new Map<string, string[]>()
   /** How often a fork that counts was met. */
   readonly #met = new Map<Action, number>()
+  readonly #buckets = new Map<Action, Bucket>()
+  readonly #averages = new Map<Action, Average>()
+  readonly #conntrack = new SlowConntrack()
 
   /** The filters behind each port that has some. */
   readonly egress = new Map<number, SlowSwitch>()
@@ -82,8 +111,8 @@ export class SlowSwitch {
     return this.#rules
   }
 
-  /** Adds a rule; false where the kernel says that there is one like it. */
-  add(rule: Rule): boolean {
+  /** Adds a rule at this time (ns); false where the kernel says that there is one like it. */
+  add(rule: Rule, now: number): boolean {
     const { mask, value } = bytesOf(rule)
     const ranges = rule.ranges.map((r) => r.at).sort()
     const id = `${hex(mask)} ${ranges.join()}`
@@ -96,6 +125,11 @@ export class SlowSwitch {
     const masks = this.#masks.get(place) ?? []
     if (!masks.includes(id)) masks.push(id)
     this.#masks.set(place, masks)
+    // A bucket of bytes begins full, one of packets empty.
+    for (const a of rule.list) {
+      if (a.kind === 'average') this.#averages.set(a, { value: 0n, bytes: 0, ends: now + INTERVAL })
+      if (a.kind === 'bucket') this.#buckets.set(a, { tokens: a.perPacket > 0 ? 0 : a.burst, time: now })
+    }
     this.#rules.push({ rule, handle, mask: id, key, packets: 0, bytes: 0 })
     return true
   }
@@ -111,16 +145,16 @@ export class SlowSwitch {
       )
   }
 
-  /** What leaves the ports when a frame comes in by the one with this ifindex. */
-  input(frame: Uint8Array, ifindex: number): Sent[] {
+  /** What leaves the ports when a frame comes in, at this time, by the one with this ifindex, maybe out of a tunnel. */
+  input(frame: Uint8Array, ifindex: number, time: number, outer?: Outer): Sent[] {
     const out: Sent[] = []
-    this.#filter({ frame, network: networkOf(frame) }, ifindex, out)
+    this.#filter({ frame, network: networkOf(frame), time, outer }, ifindex, out)
     return out
   }
 
   /** Sends a packet to a port: through the filters there, if it has any. */
   #send(port: number, p: Packet, ifindex: number, out: Sent[]): void {
-    const copy = { ...p }
+    const copy = { ...p, tracked: undefined }
     const behind = this.egress.get(port)
     if (behind === undefined || behind.#filter(copy, ifindex, out)) out.push({ port, frame: copy.frame })
   }
@@ -160,6 +194,16 @@ export class SlowSwitch {
         case 'fork':
           control = this.#isOther(a, bytes) ? a.other : a.first
           break
+        case 'bucket':
+          control = this.#conforms(a, bytes, p.time) ? a.first : a.other
+          break
+        case 'average':
+          control = this.#averageOf(a, bytes, p.time) < a.limit ? a.first : a.other
+          break
+        case 'ct':
+          p.frame = p.frame.slice(0, p.network + Math.max(be16(p.frame, p.network + 2), 0))
+          p.tracked = this.#conntrack.track(p.frame, p.network, p.tracked, a)
+          break
         default:
           if (!edit(p, a, this.#ingress)) return 'drop'
       }
@@ -180,9 +224,34 @@ export class SlowSwitch {
     return n % a.every === 0
   }
 
+  /** Bytes a second as they were when the last interval ended (gen_estimator.c); the packet counts for its own. */
+  #averageOf(a: Action, bytes: number, now: number): number {
+    const e = this.#averages.get(a)
+    if (e === undefined) throw new Error('an average that nobody made')
+    for (; e.ends <= now; e.ends += INTERVAL) {
+      e.value += ((BigInt(e.bytes) << INTERVALS) >> WEIGHT) - (e.value >> WEIGHT)
+      e.bytes = 0
+    }
+    e.bytes += bytes
+    return Number(e.value >> 8n)
+  }
+
+  /** Is there enough in the bucket, filled by the time since the last packet that found enough (tcf_police_act)? */
+  #conforms(a: Action & { kind: 'bucket' }, bytes: number, now: number): boolean {
+    const b = this.#buckets.get(a)
+    if (b === undefined) throw new Error('a bucket that nobody made')
+    const tokens = Math.min(b.tokens + Math.min(now - b.time, a.burst), a.burst) - bytes * a.perByte - a.perPacket
+    if (tokens < 0) return false
+    b.tokens = tokens
+    b.time = now
+    return true
+  }
+
   /** The first rule of a chain that matches, of those with this preference or a later one. */
   #first(p: Packet, ifindex: number, chain: number, from: number): Installed | undefined {
     const key = referenceKey(p.frame, ifindex)
+    if (p.outer !== undefined) putOuter(key, p.outer)
+    if (p.tracked !== undefined) putTracked(key, p.tracked)
     const prefs = [...new Set(this.#rules.filter((r) => r.rule.chain === chain).map((r) => r.rule.pref))]
     for (const pref of prefs.filter((n) => n >= from).sort((a, b) => a - b)) {
       const prio = this.#rules.filter((r) => r.rule.chain === chain && r.rule.pref === pref)
@@ -199,6 +268,26 @@ export class SlowSwitch {
 /** Is the frame of the protocol that a preference is for? The outermost tag is what counts. */
 function speaks(frame: Uint8Array, protocol: string): boolean {
   return protocol === 'all' || be16(frame, 12) === TYPES[protocol]
+}
+
+function putOuter(key: Uint8Array, o: Outer): void {
+  const d = new DataView(key.buffer)
+  d.setUint32(K.KEY_ENC_KEY_ID, o.vni)
+  key.set(o.src, K.KEY_ENC_IPV4_SRC)
+  key.set(o.dst, K.KEY_ENC_IPV4_DST)
+  d.setUint16(K.KEY_ENC_PORT_SRC, o.sport)
+  d.setUint16(K.KEY_ENC_PORT_DST, VXLAN_PORT)
+  key[K.KEY_ENC_TOS] = o.tos
+  key[K.KEY_ENC_TTL] = o.ttl
+  key[K.KEY_ENC_ADDR_TYPE] = K.ADDR_TYPE_IPV4
+}
+const VXLAN_PORT = 4789
+
+function putTracked(key: Uint8Array, t: Tracked): void {
+  const d = new DataView(key.buffer)
+  d.setUint16(K.KEY_CT_STATE, t.state, true)
+  d.setUint16(K.KEY_CT_ZONE, t.zone, true)
+  d.setUint32(K.KEY_CT_MARK, t.connection?.mark ?? t.mark, true)
 }
 
 function matches(rule: Rule, key: Uint8Array): boolean {
@@ -259,9 +348,45 @@ function edit(p: Packet, a: Action, ingress: boolean): boolean {
     case 'nat':
       p.frame = f.slice()
       return nat(p.frame, p.network, a)
+    case 'csum': {
+      p.frame = f.slice()
+      const [type, at] = innermost(p)
+      return csum(p.frame, at, type, a.flags)
+    }
+    case 'mpls_push': {
+      const bottom = isMpls(innermost(p)[0]) ? 0 : 0x100
+      const entry = be32(a.label * 0x1000 + a.tc * 0x200 + bottom + a.ttl)
+      p.frame = Uint8Array.from([...f.slice(0, p.network - 2), 0x88, 0x47, ...entry, ...f.slice(p.network)])
+      break
+    }
+    case 'mpls_pop':
+      if (!isMpls(be16(f, p.network - 2))) return true
+      if (p.network + 4 > f.length) return false
+      p.frame = Uint8Array.from([...f.slice(0, p.network - 2), ...be32(a.type).slice(2), ...f.slice(p.network + 4)])
+      break
+    case 'mpls_modify':
+    case 'mpls_dec_ttl': {
+      if (!isMpls(be16(f, p.network - 2)) || p.network + 4 > f.length) return false
+      const was = new DataView(f.buffer, f.byteOffset).getUint32(p.network)
+      if (a.kind === 'mpls_dec_ttl' && (was & 255) === 1) return false
+      const is = a.kind === 'mpls_modify' ? (was & ~a.mask) | a.value : (was & ~255) | ((was - 1) & 255)
+      p.frame = f.slice()
+      p.frame.set(be32(is >>> 0), p.network)
+      break
+    }
     default:
   }
   return true
+}
+
+const be32 = (v: number): number[] => [v >>> 24, (v >> 16) & 255, (v >> 8) & 255, v & 255]
+const isMpls = (type: number): boolean => type === 0x8847 || type === 0x8848
+
+/** The type behind all tags, and where its header is. */
+function innermost({ frame, network }: Packet): [type: number, at: number] {
+  let at = network
+  while (isVlan(be16(frame, at - 2)) && at + 4 <= frame.length) at += 4
+  return [be16(frame, at - 2), at]
 }
 
 const [ICMP, TCP, UDP] = [1, 6, 17]
