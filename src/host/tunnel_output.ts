@@ -74,7 +74,7 @@ export function tunnelOutput(h: HostState, pkt: number, dev: number): void {
     dp.drop(pkt, foreign ? DROP_IP_SOURCE : DROP_NO_ROUTE)
     return
   }
-  if (route.dev === dev || a.d.getUint16(pkt + PKT_NEST, true) >= NEST_MAX) {
+  if (route.dev === dev || a.u8[pkt + PKT_NEST] >= NEST_MAX) {
     dp.drop(pkt, DROP_LOOP)
     return
   }

@@ -14,6 +14,7 @@ import {
   isBare,
   isTagged,
   isVlan,
+  macLen,
   networkHeader,
   networkProtocol,
   setNetworkHeader,
@@ -45,11 +46,13 @@ export function mplsPush(pkt: usize, lse: u32, type: u32, flags: u32): bool {
     if ((mac && !bare) || !isMpls(proto)) lse |= BOTTOM
   }
   const at = mac ? from : networkHeader(pkt)
+  const link = bare || mac ? 0 : macLen(from, load<u32>(pkt, PKT_LEN))
   store<u16>(pkt, 0, PKT_PROTO)
   moveStart(pkt, from - LSE_LEN)
   if (at != from) memory.copy(from - LSE_LEN, from, at - from)
   store<u32>(at - LSE_LEN, bswap<u32>(lse))
-  store<u16>(at - LSE_LEN - 2, <u16>type)
+  // The type of the Ethernet header, even if a tag that an action pushed out of the way stands between it and the label.
+  store<u16>((link == 0 ? at : from + link) - LSE_LEN - 2, <u16>type)
   setNetworkHeader(pkt, at - LSE_LEN)
   return true
 }
@@ -60,8 +63,10 @@ export function mplsPop(pkt: usize, type: u32): bool {
   const from = load<usize>(pkt, PKT_DATA)
   const at = networkHeader(pkt)
   if (at + LSE_LEN > from + load<u32>(pkt, PKT_LEN)) return false
+  // A push writes the Ethernet header's type, a pop what is in front of the label: another one, behind a tag.
+  const apart = !isBare(pkt) && <u32>(at - from) != macLen(from, load<u32>(pkt, PKT_LEN))
   memory.copy(from + LSE_LEN, from, at - from)
-  store<u16>(pkt, 0, PKT_PROTO)
+  store<u16>(pkt, apart ? <u16>type : 0, PKT_PROTO)
   moveStart(pkt, from + LSE_LEN)
   store<u16>(at + LSE_LEN - 2, <u16>type)
   setNetworkHeader(pkt, at + LSE_LEN)

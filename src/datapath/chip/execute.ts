@@ -6,7 +6,7 @@ import { TC_ACT_GOTO_CHAIN, TC_ACT_OK } from '../../memory/layout/action.ts'
 import { DROP_ACTION, DROP_DEV_DOWN, DROP_HEADROOM, DROP_MIRRED_NEST, DROP_NO_SLOT, DROP_VLAN } from '../../memory/layout/drop.ts'
 import { ENCAP_DEV, ENCAP_TUN } from '../../memory/layout/encap.ts'
 import { IFF_UP, NETDEV_FLAGS, NETDEV_IFINDEX } from '../../memory/layout/netdev.ts'
-import { PKT_CT, PKT_DEV, PKT_IIF, PKT_LEN, PKT_MRU, PKT_TUN } from '../../memory/layout/packet.ts'
+import { PKT_CT, PKT_DEV, PKT_IIF, PKT_LEN, PKT_MRU, PKT_TC_DEPTH, PKT_TUN } from '../../memory/layout/packet.ts'
 import * as P from '../../memory/layout/program.ts'
 import { PUNT_CT_REFRAGMENT } from '../../memory/layout/worker.ts'
 import { gactRandom, police, sample } from './action_chance.ts'
@@ -45,6 +45,8 @@ export const EXEC_HELD: i32 = 102
 
 /** MIRRED_NEST_LIMIT */
 const MIRRED_NEST_MAX: i32 = 4
+/** MIRRED_DEFER_LIMIT: how often ingress hooks send a packet to an ingress, before one refuses. */
+const MIRRED_DEFER_MAX: u32 = 3
 
 /** Chain that the last TC_ACT_GOTO_CHAIN names. */
 export let gotoChain: usize = 0
@@ -238,6 +240,14 @@ function mirred(pkt: usize, dev: usize, entry: usize, pc: usize, bytes: u32, ing
     drop(pkt, DROP_DEV_DOWN)
     return EXEC_SHOT
   }
+  const received = (flags & P.REDIRECT_INGRESS) != 0
+  const depth = <u32>load<u8>(pkt, PKT_TC_DEPTH)
+  if (received && ingress && depth >= MIRRED_DEFER_MAX) {
+    countOverlimit(counter)
+    if (mirror) return 0
+    drop(pkt, DROP_MIRRED_NEST)
+    return EXEC_SHOT
+  }
   const from = load<u32>(load<usize>(pkt, PKT_DEV), NETDEV_IFINDEX)
   if (mirror) {
     pkt = clone(pkt)
@@ -251,8 +261,9 @@ function mirred(pkt: usize, dev: usize, entry: usize, pc: usize, bytes: u32, ing
   store<u64>(pkt, 0, PKT_CT) // nf_reset_ct: with state and zone
   addMirredNest(1)
   let failed = false
-  if ((flags & P.REDIRECT_INGRESS) != 0) {
-    if (!ingress) store<usize>(pkt, 0, PKT_TUN)
+  if (received) {
+    if (ingress) store<u8>(pkt, <u8>(depth + 1), PKT_TC_DEPTH)
+    else store<usize>(pkt, 0, PKT_TUN)
     // Nested, the kernel queues it (netif_rx) instead of receiving it in the middle of things.
     failed = mirredNest > 1 ? !defer(pkt, dev) : deliver(pkt, dev)
   } else if (mustBeCut(pkt)) {

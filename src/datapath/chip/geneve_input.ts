@@ -109,5 +109,5 @@ export function geneveInput(pkt: usize, tunnel: usize, data: usize, udp: u32, fa
     drop(pkt, DROP_LOOP)
     return
   }
-  frameUp(pkt, dev, data, at, outerTos(data, udp, family))
+  frameUp(pkt, dev, data, at, outerTos(data, udp, family), load<u16>(data + at, 12))
 }

@@ -41,7 +41,7 @@ import { sumWords } from './checksum.ts'
 import { BE_IP, BE_IPV6, ETH_LEN } from './frame.ts'
 import { addressAt, EXTERNAL, fits, ipTunnelOf, isExternal, KEYED, KEYLESS, NOBODY } from './ip_tunnel.ts'
 import { drop } from './state.ts'
-import { frameUp, outerTos, packetUp, protocolTunnel, setTunnel } from './tunnel_input.ts'
+import { frameUp, outerTos, packetUp, protocolTunnel, setTunnel, typeBehindTags } from './tunnel_input.ts'
 
 const IPPROTO_GRE: u32 = 47
 // Protocol types, as loaded.
@@ -233,7 +233,10 @@ export function greInput(pkt: usize, data: usize, at: u32, family: u32, iif: u32
     return true
   }
   const tos = outerTos(data, at, family)
-  if (ethernet) frameUp(pkt, dev, data, inner, tos)
-  else packetUp(pkt, dev, data, inner, tos, type)
+  if (ethernet) {
+    const frame = data + inner
+    const ecnType = family == 4 ? typeBehindTags(frame, load<u32>(pkt, PKT_LEN) - inner) : <u32>load<u16>(frame, 12)
+    frameUp(pkt, dev, data, inner, tos, ecnType)
+  } else packetUp(pkt, dev, data, inner, tos, type)
   return true
 }

@@ -108,7 +108,7 @@ export function pumpOther(): u32 {
 
 /** A packet that the host sends by a device. True: it is told of a failure. */
 export function transmit(pkt: usize, dev: usize): bool {
-  begin(load<u16>(pkt, PKT_NEST))
+  begin(load<u8>(pkt, PKT_NEST))
   const failed = send(pkt, dev)
   if (hasBacklog()) drainBacklog()
   return failed
@@ -129,7 +129,7 @@ export function localInput(pkt: usize, dev: usize): void {
 
 /** A packet that an action ct held, and the host has put together, goes on. */
 export function resume(pkt: usize): void {
-  begin(load<u16>(pkt, PKT_NEST))
+  begin(load<u8>(pkt, PKT_NEST))
   resumeHeld(pkt)
   if (hasBacklog()) drainBacklog()
 }

@@ -198,9 +198,9 @@ function ipv6Input(pkt: usize, dev: usize, data: usize, n: u32): bool {
   const payload = <u32>bswap<u16>(load<u16>(ip, 4))
   if (payload + 40 > n) return dropped(pkt, DROP_IP_HEADER)
   const local = isLocal(6, load<u32>(ip, 24), load<u32>(ip, 28), load<u32>(ip, 32), load<u32>(ip, 36))
-  if (!routed && ((load<u64>(ip, 8) | load<u64>(ip, 16)) == 0 || !local)) {
-    return toHost(pkt, dev)
-  }
+  // A source without fifteen bytes of its own is none (::) or the loopback (::1): the host knows what becomes of it.
+  const odd = (load<u64>(ip, 8) | (load<u64>(ip, 16) << 8)) == 0
+  if (!routed && (odd || !local)) return toHost(pkt, dev)
   store<u32>(pkt, ETH_LEN + 40 + payload, PKT_LEN)
   if (next != IPPROTO_UDP) return protocolInput(pkt, dev, data, ETH_LEN + 40, 6, next)
   return udpInput(pkt, dev, data, ETH_LEN + 40, 6)

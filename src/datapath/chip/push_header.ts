@@ -57,11 +57,16 @@ export function takeId(): u32 {
 /** Of tos and ttl: they are an IP header's. */
 const IS_IP: u32 = 0x10000
 
-/** tos and ttl of the IP header at `ip`, tos | ttl << 8 | IS_IP; 0 when there is none. */
+/**
+ * tos and ttl of the IP header at `ip`, tos | ttl << 8 | IS_IP; 0 when there is none. As the kernel, which does not ask
+ * whether the header is whole, as far as there are bytes.
+ */
 function tosTtlAt(type: u32, ip: usize, end: usize): u32 {
-  if (type == BE_IP) return ip + 20 <= end ? <u32>load<u8>(ip, 1) | (<u32>load<u8>(ip, 8) << 8) | IS_IP : 0
-  if (type != BE_IPV6 || ip + 40 > end) return 0
-  return ((<u32>bswap<u16>(load<u16>(ip)) >> 4) & 255) | (<u32>load<u8>(ip, 7) << 8) | IS_IP
+  if ((type != BE_IP && type != BE_IPV6) || ip + 2 > end) return 0
+  const at: usize = type == BE_IP ? 8 : 7
+  const ttl = ip + at < end ? <u32>load<u8>(ip + at) : 0
+  const tos = type == BE_IP ? <u32>load<u8>(ip, 1) : (<u32>bswap<u16>(load<u16>(ip)) >> 4) & 255
+  return tos | (ttl << 8) | IS_IP
 }
 
 /** Likewise of the inner packet. As the kernel, which looks for them behind one tag only, whatever stands there. */
@@ -157,11 +162,18 @@ function protocolOf(type: u32): u32 {
   return type == BE_IP ? 4 : type == BE_IPV6 ? 41 : 137
 }
 
+/** The next sequence number of the tunnel device (atomic_fetch_inc of o_seqno). */
+// @ts-ignore: decorator
+@inline
+function takeSequence(header: usize): u32 {
+  return atomic.add<u32>(load<usize>(header, H.HEADER_DEV) + NETDEV_SEQ_OUT, 1)
+}
+
 /** What stands in a GRE header of this packet alone: protocol, sequence number, checksum. `t`: the header. */
 function fillGre(header: usize, flags: u32, t: usize, tLen: u32, type: u32): void {
   if ((flags & H.HEADER_F_INNER_TYPE) != 0) store<u16>(t, <u16>type, 2)
   if ((flags & H.HEADER_F_SEQ) != 0) {
-    const seq = atomic.add<u32>(load<usize>(header, H.HEADER_DEV) + NETDEV_SEQ_OUT, 1)
+    const seq = takeSequence(header)
     const bits = load<u8>(t)
     store<u32>(t + ((bits & 0x80) != 0 ? 4 : 0) + ((bits & 0x20) != 0 ? 4 : 0), bswap<u32>(seq), 4)
   }
@@ -190,6 +202,8 @@ export function pushHeader(pkt: usize, header: usize): i32 {
       if (cut) frameLen = most
     }
     const refused = check(pkt, header, flags, frame + frameLen)
+    // The kernel has the GRE header before it looks at the size: what is too big has had its number, too.
+    if (refused == H.PUSH_INNER_TOO_BIG && (flags & H.HEADER_F_SEQ) != 0) takeSequence(header)
     if (refused != H.PUSH_DONE) return refused
   }
 

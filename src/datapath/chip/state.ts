@@ -239,7 +239,7 @@ export function emitted(n: u32): void {
 
 /** Hands a packet to the host, with the depth of redirects that it came through. */
 export function punt(pkt: usize, dev: usize, kind: i32, arg: usize): void {
-  store<u16>(pkt, <u16>mirredNest, PKT_NEST)
+  store<u8>(pkt, <u8>mirredNest, PKT_NEST)
   if (load<u32>(worker, WORKER_APART) == 0) punted = true
   emit(pkt, dev, kind, arg)
 }

@@ -43,7 +43,7 @@ import { SUPER_UDP_PORTS } from '../../memory/layout/super.ts'
 import { DROP_INNER_HEADER, DROP_TUNNEL_ECN } from '../../memory/layout/drop.ts'
 import { defer } from './backlog.ts'
 import { decapsulateEcn } from './ecn.ts'
-import { BE_IP, BE_IPV6, ETH_LEN, setNetworkHeader } from './frame.ts'
+import { BE_IP, BE_IPV6, ETH_LEN, isVlan, setNetworkHeader } from './frame.ts'
 import { deliver } from './input.ts'
 import { count, drop, mirredNest } from './state.ts'
 
@@ -136,15 +136,26 @@ export function isInnerCut(type: u32, n: i32): bool {
 }
 
 /**
- * The packet leaves its outer headers and comes up from `dev`: an Ethernet frame that begins at offset `at`, its header
- * whole. ECN first.
+ * skb_protocol(skb, true) of a frame in which the kernel has not looked for its Ethernet header yet (ip_tunnel_rcv): what
+ * is behind all tags, while the ECN is looked for behind the Ethernet header, in the first tag. 0: cut short.
  */
-export function frameUp(pkt: usize, dev: usize, data: usize, at: u32, tos: u32): void {
+export function typeBehindTags(inner: usize, n: u32): u32 {
+  for (let at: u32 = 12; at + 2 <= n; at += 4) {
+    const type = <u32>load<u16>(inner + at)
+    if (!isVlan(type)) return type
+  }
+  return 0
+}
+
+/**
+ * The packet leaves its outer headers and comes up from `dev`: an Ethernet frame that begins at offset `at`, its header
+ * whole. ECN first, as of a packet of protocol `ecnType`.
+ */
+export function frameUp(pkt: usize, dev: usize, data: usize, at: u32, tos: u32, ecnType: u32): void {
   const inner = data + at
-  const type = load<u16>(inner, 12)
   const n = load<u32>(pkt, PKT_LEN) - at
-  if (isInnerCut(type, <i32>(n - ETH_LEN))) drop(pkt, DROP_INNER_HEADER)
-  else if (!decapsulateEcn(tos, inner + ETH_LEN, type)) drop(pkt, DROP_TUNNEL_ECN)
+  if (isInnerCut(load<u16>(inner, 12), <i32>(n - ETH_LEN))) drop(pkt, DROP_INNER_HEADER)
+  else if (!decapsulateEcn(tos, inner + ETH_LEN, ecnType)) drop(pkt, DROP_TUNNEL_ECN)
   else up(pkt, dev, inner, n, n - ETH_LEN, load<u32>(dev, NETDEV_IFINDEX) << PKT_TYPE_DEV_SHIFT)
 }
 

@@ -96,5 +96,5 @@ export function vxlanInput(pkt: usize, tunnel: usize, data: usize, udp: u32, fam
     store<usize>(pkt, 0, PKT_TUN)
     if (grouped) store<u32>(pkt, policy, PKT_MARK)
   }
-  frameUp(pkt, dev, data, at, outerTos(data, udp, family))
+  frameUp(pkt, dev, data, at, outerTos(data, udp, family), load<u16>(data + at, 12))
 }

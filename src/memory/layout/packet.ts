@@ -34,8 +34,10 @@ export const PKT_PROTO = 46
 /** Arrival time, nanoseconds, low and high word. */
 export const PKT_TIME = 48
 export const PKT_TIME_HI = 52
-/** Depth of nested redirects (mirred_rec_level / xmit recursion) (u16). */
+/** Depth of nested redirects (mirred_rec_level / xmit recursion) (u8). */
 export const PKT_NEST = 56
+/** How often an ingress hook has sent it to an ingress: skb->tc_depth (u8). */
+export const PKT_TC_DEPTH = 57
 /** Put together from fragments by an action ct: the largest of them, bytes of IP (u16); 0 otherwise. */
 export const PKT_MRU = 58
 /** Number of the packet in the replay, or 0. */
