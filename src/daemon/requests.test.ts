@@ -1,5 +1,5 @@
 // Every request that was recorded of tc 6.1 (conformance data), given to a switch through the server's border: accepted or
-// refused as a kernel was seen to.
+// refused as a kernel was seen to. Prints how many there were of each family (npm run test:requests).
 import { existsSync, readFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
 import { execute } from '../replay/execute.ts'
@@ -20,6 +20,7 @@ interface Recorded {
 }
 
 interface Case {
+  readonly file: string
   readonly id: string
   readonly name: string
   readonly class: string
@@ -54,8 +55,8 @@ interface Answer {
   readonly message: string
 }
 
-/** Gives a recorded command to the switch; null when it names what this project does not have. */
-function give(sw: Switch, r: Recorded): Answer | null {
+/** Gives a recorded command to the switch. */
+function give(sw: Switch, r: Recorded): Answer {
   let requests: readonly Uint8Array[]
   try {
     // Ours are the recorded bytes with the numbers of our devices (tc/requests.test.ts holds us to that).
@@ -68,30 +69,43 @@ function give(sw: Switch, r: Recorded): Answer | null {
   for (const request of requests)
     for (const reply of receive(sw, request, 4711))
       if (msgType(viewOf(reply)) === NLMSG_ERROR) answer = parseError(reply)
-  return answer.errno === EOPNOTSUPP ||
-    /not supported|unknown|no such|Failed to load TC action module/i.test(answer.message)
-    ? null
-    : answer
+  return answer
 }
+
+/** It names what this project does not have. */
+const isForeign = ({ errno, message }: Answer): boolean =>
+  errno === EOPNOTSUPP || /^flowerbed: no |Failed to load TC action module/.test(message)
 
 describe.skipIf(!present)('recorded requests (conformance data)', () => {
   const judged = cases.filter((c) => c.class.startsWith('to-daemon') && !(c.id in NOT_JUDGED))
   const foreign: string[] = []
+  const families = new Map<string, { accepted: number; refused: number; foreign: number; wrong: number }>()
 
   test.each(judged.map((c) => [`${c.id} ${c.cmd.argv}`, c] as const))('%s', { timeout: 60_000 }, (_, c) => {
+    const family = families.get(c.file) ?? { accepted: 0, refused: 0, foreign: 0, wrong: 0 }
+    families.set(c.file, family)
+    family.wrong++
     const sw = world()
     try {
-      const lacking = c.setup.filter((s) => give(sw, s) === null)
+      const lacking = c.setup.some((s) => isForeign(give(sw, s)))
       const answer = give(sw, c.cmd)
-      if (lacking.length > 0 || answer === null) foreign.push(c.cmd.argv)
-      else if (c.class === 'to-daemon must-reject') expect(answer.errno).not.toBe(0)
+      const refuse = c.class === 'to-daemon must-reject'
+      const isLacking = lacking || (!refuse && isForeign(answer))
+      if (isLacking) foreign.push(c.cmd.argv)
+      else if (refuse) expect(answer.errno).not.toBe(0)
       else expect(answer).toEqual({ errno: 0, message: '', offset: undefined })
+      family.wrong--
+      family[isLacking ? 'foreign' : refuse ? 'refused' : 'accepted']++
     } finally {
       sw.close()
     }
   })
 
   test('few of them need what this project does not have', () => {
+    const row = (...cells: readonly (string | number)[]): string =>
+      cells.map((c, i) => (i === 0 ? String(c).padEnd(24) : String(c).padStart(9))).join('')
+    const rows = [...families].sort().map(([file, f]) => row(file, f.accepted, f.refused, f.foreign, f.wrong))
+    process.stdout.write(`${[row('server', 'accepted', 'refused', 'foreign', 'wrong'), ...rows].join('\n')}\n`)
     expect(judged.length).toBeGreaterThan(190)
     expect(foreign.length, foreign.join('\n')).toBeLessThan(25)
   })

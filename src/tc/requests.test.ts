@@ -18,6 +18,7 @@ interface Recorded {
 }
 
 interface Case {
+  readonly file: string
   readonly class: string
   readonly setup: readonly Recorded[]
   readonly cmd: Recorded
@@ -95,17 +96,25 @@ function sameText(ours: string, theirs: string): string {
 describe.skipIf(!present)('recorded requests of tc 6.1 (conformance data)', () => {
   const lines = present ? readFileSync(new URL('tc-requests/requests.jsonl', DATA), 'utf8').trim().split('\n') : []
   const cases = lines.map((l) => JSON.parse(l) as Case).filter((c) => !c.class.startsWith('tc61 too old'))
-  const records = new Map<string, Recorded>()
-  for (const c of cases) for (const r of [...c.setup, c.cmd]) records.set(r.argv, r)
+  const records = new Map<string, { r: Recorded; file: string }>()
+  for (const c of cases) for (const r of [...c.setup, c.cmd]) records.set(r.argv, { r, file: c.file })
 
   it('are the same, byte for byte, or refused in the same words', () => {
     const wrong: string[] = []
     const foreign: string[] = []
-    for (const r of records.values()) {
+    const families = new Map<string, number[]>()
+    for (const { r, file } of records.values()) {
       const verdict = judge(r)
       if (verdict === null) foreign.push(r.argv)
       else if (verdict) wrong.push(`${r.argv}: ${verdict}`)
+      const counts = families.get(file) ?? [0, 0, 0, 0]
+      families.set(file, counts)
+      counts[verdict === null ? 2 : verdict ? 3 : r.nlmsgs.length === 0 ? 1 : 0]++
     }
+    const row = (...cells: readonly (string | number)[]): string =>
+      cells.map((c, i) => (i === 0 ? String(c).padEnd(24) : String(c).padStart(9))).join('')
+    const rows = [...families].sort().map(([file, counts]) => row(file, ...counts))
+    process.stdout.write(`${[row('lines of tc', 'same', 'refused', 'foreign', 'wrong'), ...rows].join('\n')}\n`)
     expect(wrong).toEqual([])
     expect(records.size - foreign.length).toBeGreaterThan(130)
   })
