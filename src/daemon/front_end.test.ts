@@ -130,6 +130,7 @@ const TC = [
   'tc filter add dev p0 ingress protocol ip pref 4 flower dst_mac 2g:0:0:0:0:1z action drop',
   'tc filter add dev p0 ingress pref 5 matchall action mirred egress mirror dev p1 action vlan push id 5',
   'tc filter replace dev p0 ingress protocol ip pref 1 handle 1 flower dst_ip 10.1.0.1 action goto chain 3',
+  'tc filter add dev p0 ingress pref 8 flower src_mac 1:2:3:4:5:6/ff dst_mac 1:2:3:4:5:6/12 action pass',
   'tc filter show dev p0 ingress',
   'tc -s -j filter show dev p0 ingress',
   'tc -br filter show dev p0 ingress',
@@ -166,6 +167,8 @@ const IP = [
   'ip addr add 10.0.1.1/24 brd + dev p0 label p0:1',
   'ip addr add fd00::1/64 dev p1',
   'ip addr show',
+  'ip -j addr show type dummy',
+  'ip -4 addr show type vxlan',
   'ip route add 20.0.0.0/8 via 10.0.0.2',
   'ip route add 21.0.0.0/8 dev p0 metric 5',
   'ip route show table all',
@@ -222,5 +225,29 @@ describe.skipIf(lacks !== '')(`tc, ip and ours${lacks && `: skipped, ${lacks}`}`
       })
       expect(whole(said, mine.asked)).toEqual(whole(expected, theirs.asked))
     }
+  })
+
+  test('a device that somebody has made anew has another number', async () => {
+    const other = await openClient(mine.server.path)
+    const said = { out: (): void => {}, err: (): void => {}, read: (): string => '' }
+    const [we, they] = [new FrontEnd(client, said), new FrontEnd(other, said)]
+    const run = (who: FrontEnd, line: string): Promise<number> => {
+      const [program, ...words] = splitLine(line)
+      return who.run(program as 'tc' | 'ip', words)
+    }
+    const qdisc = 'tc qdisc add dev d1 clsact'
+    const filter = 'tc filter add dev d1 ingress protocol ip pref 1 flower action drop'
+    expect(await run(they, 'ip link add d1 type dummy')).toBe(0)
+    expect(await run(we, qdisc)).toBe(0)
+    expect(await run(they, 'ip link del d1')).toBe(0)
+    // It is gone, and that is what we are told.
+    expect(await run(we, filter)).not.toBe(0)
+    expect(await run(they, 'ip link add d1 type dummy')).toBe(0)
+    expect(await run(we, qdisc)).toBe(0)
+    expect(await run(they, 'ip link del d1')).toBe(0)
+    expect(await run(they, 'ip link add d1 type dummy')).toBe(0)
+    expect(await run(they, qdisc)).toBe(0)
+    expect(await run(we, filter)).toBe(0)
+    other.close()
   })
 })

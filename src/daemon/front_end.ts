@@ -3,7 +3,8 @@
 //   words ─▶ parseCommand ─▶ requests ─▶ the daemon ─▶ answers ─▶ printReplies
 //
 // A line names devices, a message numbers: which is which the daemon is asked when a name or a number turns up that is not
-// known yet, and the line is then read again. Whatever can rename a device makes us forget. One line at a time.
+// known yet, and the line is then read again. Whatever can rename a device makes us forget, and so does a device that is
+// said not to be there: somebody may have made it anew. One line at a time.
 
 import type { Client } from '../rtnl/client.ts'
 import {
@@ -29,7 +30,7 @@ import {
   parseError,
   viewOf,
 } from '../wire/netlink.ts'
-import { strerror } from '../wire/netlink_error.ts'
+import { ENODEV, strerror } from '../wire/netlink_error.ts'
 import { RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR } from '../wire/rtm_addr.ts'
 import * as L from '../wire/rtm_link.ts'
 import { RTNLGRP_NEIGH } from '../wire/rtm_neigh.ts'
@@ -51,6 +52,8 @@ export class FrontEnd implements Devices {
   readonly #io: Output
   #byName = new Map<string, number>()
   #byIndex = new Map<number, string>()
+  /** How often the daemon was asked for its devices. */
+  #loads = 0
   /** Something was asked for that is not in the maps. */
   #missed = false
 
@@ -91,6 +94,18 @@ export class FrontEnd implements Devices {
 
   /** Executes one line, as far as that is one conversation. Throws LanguageError. */
   async #line(words: readonly string[], given?: Given): Promise<{ command: Command }> {
+    const asked = this.#loads
+    try {
+      return await this.#once(words, given)
+    } catch (e) {
+      // A device that we knew may have been made anew by others, with another number.
+      if (!(e instanceof Refusal) || e.errno !== ENODEV || this.#loads > asked || this.#byName.size === 0) throw e
+      this.#forget()
+      return this.#once(words, given)
+    }
+  }
+
+  async #once(words: readonly string[], given?: Given): Promise<{ command: Command }> {
     // In an object: a Command has a `then` of its own, which is none of a promise.
     const read = await this.#known(() => ({ command: parseCommand(words, this, given) }))
     const { command } = read
@@ -201,6 +216,7 @@ export class FrontEnd implements Devices {
     L.ifinfomsg(b, 0, 0, 0, 0, 0)
     const tb = new Int32Array(L.IFLA_IFNAME + 1)
     this.#forget()
+    this.#loads++
     for (const m of await this.#client.ask(b.end())) {
       const d = viewOf(m)
       if (msgType(d) !== L.RTM_NEWLINK) continue
@@ -224,7 +240,7 @@ export class FrontEnd implements Devices {
         const kind = msgType(viewOf(reply))
         if (kind === NLMSG_ERROR) {
           const { errno, message } = parseError(reply)
-          if (errno !== 0) throw new Refusal(refusal(command, reply))
+          if (errno !== 0) throw new Refusal(refusal(command, reply), errno)
           if (message !== '') this.#io.err(`${warningText(message)}\n`)
         }
         if (kind !== NLMSG_ERROR && kind !== NLMSG_DONE) replies.push(reply)
@@ -237,7 +253,10 @@ export class FrontEnd implements Devices {
 
 /** The daemon refused, not the language. */
 class Refusal extends LanguageError {
-  constructor(e: LanguageError) {
+  readonly errno: number
+
+  constructor(e: LanguageError, errno: number) {
     super(e.message, e.exitCode, e.word, e.exits)
+    this.errno = errno
   }
 }

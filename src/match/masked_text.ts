@@ -85,10 +85,11 @@ export function parseTosTtl(args: Args, b: Builder, type: number, maskType: numb
 
 const mac = new Uint8Array(6)
 
-/** `lladdr[/lladdr | /bits]`; a short address ends in zeros, of a long one the first six bytes count. */
+/** `lladdr[/lladdr | /bits]`; a short address ends in zeros, a short mask as the address, of a long one six bytes count. */
 export function parseMacMask(args: Args, b: Builder, keyword: string, type: number, maskType: number): void {
   const word = args.word
   const slash = word.indexOf('/')
+  mac.fill(0)
   readMac(args, before(word, slash), keyword)
   b.attr(type, mac)
   if (slash < 0) mac.fill(0xff)
@@ -103,7 +104,7 @@ export function parseMacMask(args: Args, b: Builder, keyword: string, type: numb
 function readMac(args: Args, text: string, keyword: string): void {
   const n = args.lladdr(text)
   if (n < 0) throw illegal(args, keyword, `"${badPart(text)}" is invalid lladdr.`)
-  for (let i = 0; i < 6; i++) mac[i] = i < n ? args.mac[i] : 0
+  for (let i = 0; i < Math.min(n, 6); i++) mac[i] = args.mac[i]
 }
 
 // What ll_addr_a2n names: the first part between colons that is no byte.

@@ -114,7 +114,7 @@ function showOrFlush(c: ParseContext, flush: boolean): Command {
       deleteEach(replies, RTM_NEWADDR, RTM_DELADDR, (m) => matches(m, filter))
     return { program: 'ip', options, requests: [addresses], onRefusal: { line: 'Flush terminated', exitCode: 1 }, then }
   }
-  const links = ifindex ? linkGet(c, options.family, ifindex) : linkDump(c, options.family)
+  const links = ifindex ? linkGet(c, options.family, ifindex) : linkDump(c, options.family, kind)
   const show = (replies: readonly Uint8Array[], out: Printer): void => {
     out.openDocument()
     for (const m of replies) {

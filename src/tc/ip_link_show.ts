@@ -1,6 +1,6 @@
 // `ip link show` (iplink.c, ipaddress.c), and the questions that `ip addr show` asks about devices.
 
-import { NLM_F_DUMP, NLM_F_REQUEST } from '../wire/netlink.ts'
+import { type Builder, NLM_F_DUMP, NLM_F_REQUEST } from '../wire/netlink.ts'
 import {
   IFLA_EXT_MASK,
   IFLA_IFNAME,
@@ -57,11 +57,7 @@ export function showLinks(c: ParseContext): Command {
     ifinfomsg(b, AF_PACKET, 0, ifindex, 0, 0)
     b.attrU32(IFLA_EXT_MASK, RTEXT_FILTER_VF)
     if (master) b.attrU32(IFLA_MASTER, master)
-    if (kind) {
-      const info = b.nest(IFLA_LINKINFO)
-      b.attrChars(IFLA_INFO_KIND, kind)
-      b.nestEnd(info)
-    }
+    if (kind) putKind(b, kind)
   }
   const filter: LinkFilter = { ifindex, up, kind, master, group }
   return {
@@ -82,13 +78,20 @@ export function showLinks(c: ParseContext): Command {
   }
 }
 
-/** The dump that `ip addr show` begins with. */
-export function linkDump(c: ParseContext, family: number): Uint8Array {
+/** The dump that `ip addr show` begins with, of one kind of device unless `kind` is ''. */
+export function linkDump(c: ParseContext, family: number, kind = ''): Uint8Array {
   c.b.begin(RTM_GETLINK, NLM_F_REQUEST | NLM_F_DUMP)
   ifinfomsg(c.b, family, 0, 0, 0, 0)
   if (family !== 0 && family !== AF_PACKET) return c.b.end()
   c.b.attrU32(IFLA_EXT_MASK, RTEXT_FILTER_VF)
+  if (kind) putKind(c.b, kind)
   return c.b.end()
+}
+
+function putKind(b: Builder, kind: string): void {
+  const info = b.nest(IFLA_LINKINFO)
+  b.attrChars(IFLA_INFO_KIND, kind)
+  b.nestEnd(info)
 }
 
 /** The question for one device that `ip addr show dev` begins with. */
