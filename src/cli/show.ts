@@ -2,6 +2,7 @@
 // people or as the JSON that they are.
 
 import { connectionText } from '../conntrack/show.ts'
+import type { ThreadTable } from '../daemon/daemon.ts'
 import { followEvents, getTable, HttpRefusal } from '../daemon/http_client.ts'
 import type { ConnectionPage } from '../daemon/tables/connections.ts'
 import type { EncapDetail, FlowPage, FlowRow } from '../daemon/tables/flows.ts'
@@ -162,24 +163,27 @@ export interface TopOptions extends ShowOptions {
   readonly count?: number
 }
 
-/** A live view: ports, the rules that packets went through, encaps, drops. On a terminal it stands in one place. */
+/** A live view: ports, the rules that packets went through, encaps, threads, drops. On a terminal it stands in one place. */
 export async function top(o: TopOptions): Promise<number> {
   const tty = process.stdout.isTTY === true
   let before = new Map<string, number>()
   for (let n = 0; o.count === undefined || n < o.count; n++) {
     if (n > 0) await new Promise((resolve) => setTimeout(resolve, o.interval * 1000))
-    const [{ ports }, { flows }, { encaps }, dropped] = await Promise.all([
+    const [{ ports }, { flows }, { encaps }, dropped, threads] = await Promise.all([
       table<{ ports: PortRow[] }>(o, '/ports'),
       table<FlowPage>(o, '/flows?limit=10000'),
       table<{ encaps: EncapDetail[] }>(o, '/encaps'),
       table<{ drops: DropRow[] }>(o, '/drops'),
+      table<ThreadTable>(o, '/threads'),
     ])
     const now = new Map<string, number>()
     const rate = (key: string, value: number): number => {
       now.set(key, value)
       return n === 0 ? 0 : Math.max(0, value - (before.get(key) ?? 0)) / o.interval
     }
-    const rows = tty ? Math.max(4, (process.stdout.rows ?? 24) - ports.length - 9) : 20
+    const rows = tty
+      ? Math.max(4, (process.stdout.rows ?? 24) - ports.length - threads.requests.length - threads.datapath.length - 13)
+      : 20
     const lines = [
       `flowerbed: ${flows.length} rules, ${flows.filter((f) => f.path === 'slow').length} slow; ` +
         `${encaps.length} encaps, ${encaps.filter((e) => !e.fast).length} slow`,
@@ -199,6 +203,19 @@ export async function top(o: TopOptions): Promise<number> {
           ({ f, r }) =>
             `${r.toFixed(0).padStart(11)} ${String(f.packets).padStart(11)}  ${f.hook} pref ${f.pref} 0x${f.handle.toString(16)} ${f.path} ${f.match}`,
         ),
+      '',
+      'THREAD      REQUESTS/s     WAITING  CLIENTS OF ITS OWN',
+      ...threads.requests.map(
+        (t) =>
+          `${t.thread.padEnd(11)} ${rate(`requests ${t.thread}`, t.answered).toFixed(0).padStart(10)} ` +
+          `${String(t.waiting).padStart(11)} ${String(t.lent).padStart(20)}`,
+      ),
+      ...(threads.datapath.length === 0 ? [] : ['', 'WORKER         TURNS/s    BUSY       SLEEPS/s']),
+      ...threads.datapath.map((w) => {
+        const turns = rate(`turns ${w.worker}`, w.turns)
+        const busy = turns === 0 ? 0 : (100 * rate(`bursts ${w.worker}`, w.bursts)) / turns
+        return `${String(w.worker).padEnd(11)} ${turns.toFixed(0).padStart(10)} ${busy.toFixed(0).padStart(6)}% ${rate(`sleeps ${w.worker}`, w.sleeps).toFixed(0).padStart(14)}`
+      }),
       '',
       `drops: ${dropped.drops.map((d) => `${d.name} ${d.packets}`).join(', ') || 'none'}`,
     ]

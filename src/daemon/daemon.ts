@@ -25,6 +25,7 @@ import type { Config } from './config.ts'
 import { ConfigError } from './config_error.ts'
 import { DamagedError } from './damaged_error.ts'
 import { DatapathThreads } from './datapath.ts'
+import { SEAT_BURSTS, SEAT_SLEEPS, SEAT_TURNS } from './datapath_protocol.ts'
 import { type HttpEvent, type HttpServer, serveHttp } from './http.ts'
 import type { JournalData } from './journalled.ts'
 import { newListening, setListening } from './listening.ts'
@@ -34,11 +35,24 @@ import { NotifierThread } from './notifier.ts'
 import { isLive, kernelUplinks } from './port_config.ts'
 import { Ports } from './ports.ts'
 import { type CommonData, END, type Failed, type Ready, type Said, type SwitchThreadData } from './protocol.ts'
-import { Seats } from './seats.ts'
+import { type RequestCount, Seats } from './seats.ts'
 import { tables } from './tables/index.ts'
 
 /** How often the trace rings are looked at while somebody follows them, ms. */
 const LOOK = 100
+
+/** GET /threads. */
+export interface ThreadTable {
+  /** Of the threads that do requests, the switch's first. */
+  readonly requests: readonly RequestCount[]
+  /** Of the datapath threads: turns, those that found packets, and how often it slept until something came. */
+  readonly datapath: readonly {
+    readonly worker: number
+    readonly turns: number
+    readonly bursts: number
+    readonly sleeps: number
+  }[]
+}
 
 export interface Daemon {
   readonly arena: Arena
@@ -181,6 +195,7 @@ export async function startDaemon(config: Config, log: Log): Promise<Daemon> {
         table: (name) => seats.table(name, {}),
       }),
     })
+    http.route('/threads', () => threadTable(seats, datapath, arena))
     for (const name of Object.keys(tables)) http.route(`/${name}`, (query) => seats.table(name, query))
     events = tellEvents(arena, http)
   } catch (e) {
@@ -213,6 +228,17 @@ export async function startDaemon(config: Config, log: Log): Promise<Daemon> {
     },
   }
 }
+
+/** What each thread has done: those that do requests, and those that move packets. */
+const threadTable = (seats: Seats, datapath: DatapathThreads, { m }: Arena): ThreadTable => ({
+  requests: seats.counts(),
+  datapath: datapath.seats.map(({ state }, i) => ({
+    worker: i + 1,
+    turns: m[(state + SEAT_TURNS) >> 2] >>> 0,
+    bursts: m[(state + SEAT_BURSTS) >> 2] >>> 0,
+    sleeps: m[(state + SEAT_SLEEPS) >> 2] >>> 0,
+  })),
+})
 
 /** Hands what the trace rings hear to those who follow /events. */
 function tellEvents(arena: Arena, http: HttpServer): NodeJS.Timeout {

@@ -15,6 +15,8 @@ import { matchScratch } from '../../flow/match_scratch.ts'
 import { nextPrio, putPrio } from '../../flow/prio.ts'
 import { withRtnl } from '../../flow/rtnl.ts'
 import { u32Walk } from '../../flow/u32.ts'
+import { keyCount, keyOf, knodeOf } from '../../flow/u32_node.ts'
+import type { Arena } from '../../memory/arena.ts'
 import { counterRead } from '../../memory/counters.ts'
 import * as F from '../../memory/layout/flow.ts'
 import { NETDEV_EGRESS, NETDEV_INGRESS } from '../../memory/layout/netdev.ts'
@@ -23,6 +25,7 @@ import { netdevName, nextNetdev } from '../../net/netdev.ts'
 import { formatProtocol } from '../../tc/protocol_text.ts'
 import { actionWords } from '../../trace/actions.ts'
 import { say } from '../../trace/fields.ts'
+import { SELKEY_MASK, SELKEY_OFF, SELKEY_OFFMASK, SELKEY_VAL } from '../../wire/tca_u32.ts'
 import { devicesOf } from './devices.ts'
 import { shadowedBy } from './shadow.ts'
 import { checkQuery, numberOf, type Query } from './table.ts'
@@ -156,6 +159,17 @@ function add(page: Page, hook: string, chain: number, prio: number, flow: number
   else page.rows.push(row(page, hook, chain, prio, flow))
 }
 
+/** The words of the packet that a u32 node compares, as `tc filter show` writes them. */
+function u32Text(a: Arena, knode: number): string {
+  const d = new DataView(a.u8.buffer, a.u8.byteOffset, a.u8.byteLength)
+  const hex = (n: number): string => n.toString(16).padStart(8, '0')
+  return Array.from({ length: keyCount(a, knode) }, (_, i) => {
+    const key = keyOf(knode, i)
+    const nexthdr = d.getInt32(key + SELKEY_OFFMASK, true) === 0 ? '' : 'nexthdr+'
+    return `${hex(d.getUint32(key + SELKEY_VAL))}/${hex(d.getUint32(key + SELKEY_MASK))} at ${nexthdr}${d.getInt32(key + SELKEY_OFF, true)}`
+  }).join(', ')
+}
+
 function row({ c, now, why, encaps }: Page, hook: string, chain: number, prio: number, flow: number): FlowRow {
   const { m } = c.a
   const word = (field: number): number => m[(flow + field) >> 2]
@@ -172,7 +186,7 @@ function row({ c, now, why, encaps }: Page, hook: string, chain: number, prio: n
     protocol: formatProtocol(swap(m[(prio + F.PRIO_PROTO) >> 2])),
     kind: KINDS[kind] ?? `kind ${kind}`,
     handle: word(F.FLOW_HANDLE) >>> 0,
-    match: u32 ? 'words of the packet (tc filter show says which)' : matchText(),
+    match: u32 ? u32Text(c.a, knodeOf(m, flow)) : matchText(),
     actions: actionWords(c, flow, devicesOf(c.a)),
     path: slow ? 'slow' : 'fast',
     why: slow ? { name: slowName(word(F.FLOW_WHY)), sentence: slowSentence(word(F.FLOW_WHY)) } : null,

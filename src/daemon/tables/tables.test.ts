@@ -126,7 +126,19 @@ test('the commands: text and JSON', async () => {
   expect(JSON.parse(await flowerbed('flow', 'show', '--json', '--limit', '2')).flows).toHaveLength(2)
   expect(await flowerbed('encap', 'show')).toContain('encap 2 dev vxlan0 key 8')
   expect(await flowerbed('neigh', 'show')).toContain('10.0.1.2 dev p1 PERMANENT lladdr 02:11:00:00:01:02')
-  expect(await flowerbed('top', '--count', '1')).toMatch(/5 rules, 1 slow; 2 encaps, 1 slow/)
+  expect(await flowerbed('top', '--count', '1')).toMatch(
+    /5 rules, 1 slow; 2 encaps, 1 slow.*THREAD.*\nswitch .*\ncontrol 0 /s,
+  )
+})
+
+test('of a u32 rule: which words it compares', async () => {
+  await run('tc qdisc add dev p1 clsact')
+  await run(
+    'tc filter add dev p1 ingress protocol ip pref 1 u32 match ip dst 1.2.3.0/24 match u16 5 0xff at nexthdr+2 action drop',
+  )
+  const { flows } = await getTable<FlowPage>(http, '/flows?dev=p1')
+  expect(flows.map((f) => f.match)).toEqual(['01020300/ffffff00 at 16, 00000005/000000ff at nexthdr+0'])
+  await run('tc qdisc del dev p1 clsact')
 })
 
 test('events come while they happen', async () => {
