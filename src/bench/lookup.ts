@@ -2,9 +2,10 @@
 // own and a rule asks for it.
 //
 // `defeated`: a thousand flows in so many masks, each packet's flow in one of them. `hostile`: what somebody would do to
-// make a search long. Every mask has two rules that each know one of the packet's fields and not the other, so that
-// nothing less than trying the mask says that no rule takes the packet, but the one of the last mask. What comes out is
-// held against the slow reference of the encap bench.
+// make a search long. Every mask has two rules that each know one of the packet's fields and not the other, so that no
+// field says that no rule takes the packet, but the one of the last mask. `own_bits`: nor do all the fields together that
+// the masks share, since one of the two rules is wrong in what only its mask looks at. What comes out is held against the
+// slow reference of the encap bench.
 
 import { execute } from '../replay/execute.ts'
 import { createSwitch } from '../switch/switch.ts'
@@ -18,7 +19,7 @@ const FLOWS = 1000
 const VARY = 27
 
 export interface LookupCase {
-  readonly kind: 'defeated' | 'hostile'
+  readonly kind: 'defeated' | 'hostile' | 'own_bits'
   readonly masks: number
 }
 
@@ -27,8 +28,8 @@ export function lookupBench({ kind, masks }: LookupCase, o: PumpOptions): void {
     ports: [0, 1].map((i) => ({ name: `p${i}`, mac: Uint8Array.of(2, 0, 0, 0, 0, i), mtu: 1500 })),
   })
   for (const line of setup()) execute(sw, line.split(' '))
-  const flows = kind === 'hostile' ? 1 : FLOWS
-  const rules = kind === 'hostile' ? hostileRules(masks) : lookupRules({ flows, masks })
+  const flows = kind === 'defeated' ? FLOWS : 1
+  const rules = kind === 'defeated' ? lookupRules({ flows, masks }) : hostileRules(masks, kind === 'own_bits')
   for (const line of rules) execute(sw, line.split(' '))
   const frame = (f: number) => innerFrame(f, SIZE)
   const table = pumpTable(sw, 'p0', flows, frame, SIZE)

@@ -3,7 +3,7 @@ import type { Machine } from './machine.ts'
 
 export interface Result {
   readonly suite: 'encap' | 'decap' | 'lookup' | 'actions' | 'pcap'
-  /** Of `lookup`: defeated or hostile; of `actions`: pedit, geneve or ct. */
+  /** Of `lookup`: defeated, hostile or own_bits; of `actions`: pedit, geneve or ct. */
   readonly case?: string
   readonly tunnel?: 'vxlan' | 'geneve'
   /** Bytes of the frame without FCS. */

@@ -57,10 +57,15 @@ export function* rules({ flows, masks }: Workload, actions: (f: number) => strin
   for (let f = 0; f < flows; f++) yield `${add} ${match(f % masks, f, dst(f))} ${actions(f)}`
 }
 
-/** Masks of a lookup bench: mask k looks at some bits of the MAC addresses, of which all frames have the same. */
-function macMatch(k: number): string {
+/**
+ * Masks of a lookup bench: mask k looks at some bits of the MAC addresses, of which all frames have the same. `wrong`: but
+ * for one bit that mask k looks at.
+ */
+function macMatch(k: number, wrong: boolean): string {
   const bits = (n: number) => (0xff00 | n).toString(16).slice(-2)
-  return `dst_mac 02:00:00:00:00:aa/ff:ff:ff:ff:ff:${bits(k & 255)} src_mac 02:00:00:00:00:bb/ff:ff:ff:ff:ff:${bits(k >> 8)}`
+  const one = wrong ? k & -k : 0
+  const [dst, src] = [bits(0xaa ^ (one & 255)), bits(0xbb ^ (one >> 8))]
+  return `dst_mac 02:00:00:00:00:${dst}/ff:ff:ff:ff:ff:${bits(k & 255)} src_mac 02:00:00:00:00:${src}/ff:ff:ff:ff:ff:${bits(k >> 8)}`
 }
 
 /** A rule for each flow in so many masks, and in front of them one that asks for a source address nobody has. */
@@ -69,18 +74,21 @@ export function* lookupRules({ flows, masks }: Workload): Generator<string> {
   for (let f = 0; f < flows; f++) yield lookupRule(f % masks, f, dst(f), 4000)
 }
 
-/** Two rules in each of so many masks that nearly match flow 0, and in the last mask one that does. */
-export function* hostileRules(masks: number): Generator<string> {
+/**
+ * Two rules in each of so many masks that nearly match flow 0, and in the last mask one that does. One of the two is wrong in
+ * the destination, the other in the port; with `own` not in the port, which all masks look at, but in what only this one does.
+ */
+export function* hostileRules(masks: number, own = false): Generator<string> {
   yield 'tc filter add dev p0 ingress protocol ip pref 1 flower src_ip 203.0.113.1 action drop'
   for (let k = 0; k < masks; k++) {
-    yield lookupRule(k, 0, dst(0), 4001)
+    yield own && k > 0 ? lookupRule(k, 0, dst(0), 4000, true) : lookupRule(k, 0, dst(0), 4001)
     yield lookupRule(k, 0, dst(1), 4000)
   }
   yield lookupRule(masks - 1, 0, dst(0), 4000)
 }
 
-const lookupRule = (k: number, f: number, to: string, port: number): string =>
-  `tc filter add dev p0 ingress protocol ip pref 10 flower ${macMatch(k)} ip_proto udp dst_ip ${to} dst_port ${port} ` +
+const lookupRule = (k: number, f: number, to: string, port: number, wrong = false): string =>
+  `tc filter add dev p0 ingress protocol ip pref 10 flower ${macMatch(k, wrong)} ip_proto udp dst_ip ${to} dst_port ${port} ` +
   `action tunnel_key set id ${vni(f)} src_ip ${LOCAL} dst_ip ${remote(f)} dst_port 4789 nocsum action mirred egress redirect dev vxlan0`
 
 /** The world of the decap bench: the tunnels end at p0. */

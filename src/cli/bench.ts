@@ -55,7 +55,9 @@ const SUITES: Readonly<
       const options = { runs: o.runs ?? 5, ms: o.ms ?? 200, mhz, done: (r: Result) => done(r, row(r)) }
       for (const masks of numbers('--masks', o.masks ?? ['8', '64', '512'], 1, 512)) {
         lookupBench({ kind: 'defeated', masks }, options)
-        if (masks >= 64) lookupBench({ kind: 'hostile', masks }, options)
+        if (masks < 64) continue
+        lookupBench({ kind: 'hostile', masks }, options)
+        lookupBench({ kind: 'own_bits', masks }, options)
       }
     },
   },
