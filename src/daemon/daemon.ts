@@ -21,7 +21,7 @@ import { JournalSync } from '../rtnl/journal_sync.ts'
 import { type RtnlServer, serve } from '../rtnl/server.ts'
 import { spawn, type Thread } from '../sync/thread.ts'
 import { beginning, openClock } from './clock.ts'
-import type { Config } from './config.ts'
+import { type Config, parsePort } from './config.ts'
 import { ConfigError } from './config_error.ts'
 import { DamagedError } from './damaged_error.ts'
 import { DatapathThreads } from './datapath.ts'
@@ -35,6 +35,7 @@ import { NotifierThread } from './notifier.ts'
 import { isLive, kernelUplinks } from './port_config.ts'
 import { Ports } from './ports.ts'
 import { type CommonData, END, type Failed, type Ready, type Said, type SwitchThreadData } from './protocol.ts'
+import { type RawPort, readPorts, writePorts } from './remembered_ports.ts'
 import { type RequestCount, Seats } from './seats.ts'
 import { tables } from './tables/index.ts'
 
@@ -87,7 +88,11 @@ const controlWorkers = (): number => Math.max(1, availableParallelism() - 1)
  */
 export async function startDaemon(config: Config, log: Log): Promise<Daemon> {
   const began = beginning()
-  const { ports, scripts, profile } = config
+  const { scripts, profile } = config
+  const path = config.journal?.path
+  const added = path === undefined ? new Map<string, RawPort>() : readPorts(path, config.ports)
+  const ports = [...config.ports]
+  for (const raw of added.values()) ports.push(parsePort(raw, ports.length))
   const journal: JournalData | undefined = config.journal && {
     path: config.journal.path,
     compactBytes: config.journal.compactBytes,
@@ -155,11 +160,19 @@ export async function startDaemon(config: Config, log: Log): Promise<Daemon> {
     began,
     listening: common.listening,
     uplinks: kernelUplinks(ports),
-    journal: journal !== undefined,
+    journal,
     log,
     tell: (message) => server?.tell(message, 0),
   })
-  const daemonPorts = new Ports({ arena, switchThread: thread, notifier, log, ports, journal: journal !== undefined })
+  const daemonPorts = new Ports({
+    arena,
+    switchThread: thread,
+    notifier,
+    log,
+    ports,
+    added,
+    remember: path === undefined ? undefined : (all) => writePorts(path, all),
+  })
   const close = async (): Promise<void> => {
     ending = true
     clearInterval(events)

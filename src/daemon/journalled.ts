@@ -3,7 +3,10 @@
 //   start   file there?  yes: its snapshot, then its tail, onto the new switch; a torn end is cut and said
 //                        no:  the start-up scripts, then a first file with what they made
 //   change  every request that changes something, on whatever thread: rtnl/journal.ts
+//   aside   ports and the kernel's tunnel devices, which come and go without a request: a new snapshot has them
 //
+// The kernel's tunnel devices are in it for their ifindexes, which rules name them by, and because their rules are: after a
+// start they are the kernel's again, and those that it has no more go, with their rules, as they would have while it ran.
 // The start-up scripts are for the first start: what they made is in the file afterwards.
 
 import { existsSync, mkdirSync } from 'node:fs'
@@ -61,6 +64,12 @@ export class Journalled {
     const replies = this.#journal.around(message, () => [...answer(message)])
     this.ticket = journalTicket(this.#a)
     return replies
+  }
+
+  /** Does what no request says; `f` says whether anything is another than before. */
+  aside(f: () => boolean): void {
+    if (this.#journal === undefined) f()
+    else this.#journal.aside(f)
   }
 
   close(): void {

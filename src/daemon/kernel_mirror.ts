@@ -3,29 +3,57 @@
 
 import { setProbeTime } from '../encap/encap.ts'
 import { Mirror } from '../net/mirror.ts'
-import { Notifier } from '../rtnl/notifier.ts'
+import { Notifier, type NotifierTarget } from '../rtnl/notifier.ts'
 import type { Control } from '../switch/control.ts'
+import { msgType, viewOf } from '../wire/netlink.ts'
+import { RTM_DELLINK, RTM_NEWLINK } from '../wire/rtm_link.ts'
+import type { Journalled } from './journalled.ts'
 import type { Say } from './live_ports.ts'
 
-/** What is behind which port, and what may be mirrored. */
+/** What is behind which port. */
 export interface MirrorData {
   /** Devices of the kernel whose neighbours and routes are the port's, and the port. */
   readonly uplinks: ReadonlyMap<string, string>
-  /** The switch keeps a journal. */
-  readonly journal: boolean
 }
 
-/** A journal has rules of devices by their ifindexes, and says how each device came to be: the kernel's come by themselves. */
-const NO_TUNNELS = 'a journal cannot keep it: make the tunnel device in the switch'
-
-/** A mirror on this thread, and a notifier for it. Nothing is read yet. Throws SysError. */
-export function openMirror(c: Control, data: MirrorData, say: Say): { mirror: Mirror; notifier: Notifier } {
+/**
+ * A mirror on this thread, and a notifier for it. Nothing is read yet. Tunnel devices of the kernel's come and go aside of the
+ * journal, which has rules of them. Throws SysError.
+ */
+export function openMirror(
+  c: Control,
+  data: MirrorData,
+  journal: Journalled,
+  say: Say,
+): { mirror: Mirror; notifier: Notifier } {
+  let changed = false
   const mirror = new Mirror(c.net, {
     ports: data.uplinks,
-    ...(data.journal ? { noTunnels: NO_TUNNELS } : {}),
     refused: (what, why) => say('warn', { device: what, why }, 'a device of the kernel is not mirrored'),
+    devicesChanged: () => {
+      changed = true
+    },
   })
-  return { mirror, notifier: new Notifier(mirror) }
+  const aside = <T>(f: () => T): T => {
+    let result: T
+    journal.aside(() => {
+      changed = false
+      result = f()
+      return changed
+    })
+    return result!
+  }
+  const target: NotifierTarget = {
+    replace(kind, messages) {
+      if (kind === 'link') aside(() => mirror.replace(kind, messages))
+      else mirror.replace(kind, messages)
+    },
+    event(message) {
+      const type = msgType(viewOf(message))
+      return type === RTM_NEWLINK || type === RTM_DELLINK ? aside(() => mirror.event(message)) : mirror.event(message)
+    },
+  }
+  return { mirror, notifier: new Notifier(target) }
 }
 
 /** Everything as the kernel has it now, and how fast its neighbours are to be refreshed. Throws SysError. */

@@ -11,6 +11,7 @@ import { flowRecover } from '../flow/recover.ts'
 import type { Arena } from '../memory/arena.ts'
 import { recoverDead } from '../memory/threads.ts'
 import { spawn, type Thread } from '../sync/thread.ts'
+import type { JournalData } from './journalled.ts'
 import type { MirrorData } from './kernel_mirror.ts'
 import type { Log } from './log.ts'
 import * as P from './post.ts'
@@ -23,6 +24,7 @@ export interface NotifierOptions extends MirrorData {
   readonly arena: Arena
   readonly began: bigint
   readonly listening: Int32Array
+  readonly journal: JournalData | undefined
   readonly log: Log
   /** A notification for the groups of the door. */
   tell(message: Uint8Array): void
@@ -34,6 +36,7 @@ export class NotifierThread {
   #thread: Thread | undefined
   #again: NodeJS.Timeout | undefined
   #ending = false
+  #died = false
   /** Threads that have read everything and follow since then. */
   followed = 0
 
@@ -71,6 +74,7 @@ export class NotifierThread {
       listening,
       uplinks: this.#uplinks,
       journal,
+      again: this.#died,
     }
     const thread = spawn(new URL('./notifier_thread.ts', import.meta.url), data, 'notifier')
     this.#thread = thread
@@ -88,6 +92,7 @@ export class NotifierThread {
       wakeEventLoop(arena)
       log.error({ thread: 'notifier', code, error: error?.stack, locks }, 'the notifier died; another takes its place')
       this.#thread = undefined
+      this.#died = true
       this.#again = setTimeout(() => this.#start(), MOMENT)
     })
   }

@@ -15,6 +15,7 @@ import { openControl } from '../switch/control.ts'
 import { postParent, takeParentMessage, threadData } from '../sync/thread.ts'
 import { FOR_NOTIFIER, keepCapabilities } from './capabilities.ts'
 import { openClock } from './clock.ts'
+import { Journalled } from './journalled.ts'
 import { openMirror, readKernel, refreshProbeTime } from './kernel_mirror.ts'
 import type { Say } from './live_ports.ts'
 import { openNews } from './news.ts'
@@ -34,7 +35,8 @@ function follow(data: NotifierThreadData): void {
   const control = openControl(a, { now })
   const post = new P.Post()
   openNews(a, now, data.listening, (message) => post.add(P.NEWS, 0, 0, 0, message))
-  const { mirror, notifier } = openMirror(control, data, say)
+  const journal = new Journalled(control, data.journal, say)
+  const { mirror, notifier } = openMirror(control, data, journal, say)
   const reading = (f: () => void): void => {
     const began = beginReading(a)
     f()
@@ -46,7 +48,10 @@ function follow(data: NotifierThreadData): void {
   }
 
   keepCapabilities(FOR_NOTIFIER)
-  reading(() => readKernel(control, mirror, notifier))
+  reading(() => {
+    readKernel(control, mirror, notifier)
+    if (data.again) journal.aside(() => true)
+  })
   postParent({ followed: mirror.devices().length } satisfies Followed)
   let overruns = 0
   let nextProbeTimes = now() + PROBE_TIMES
@@ -73,6 +78,7 @@ function follow(data: NotifierThreadData): void {
     reclaim(a)
   }
   notifier.close()
+  journal.close()
   leave(a)
 }
 

@@ -1,11 +1,12 @@
 // Ports that come and go while the daemon runs, without a device behind them: over HTTP, and by the command.
 import { execFile } from 'node:child_process'
+import { rmSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { getTable } from './http_client.ts'
-import { type DaemonProcess, startProcess } from './process.fixture.ts'
+import { type DaemonProcess, folder, startProcess } from './process.fixture.ts'
 import type { PortRow } from './tables/index.ts'
 
 const command = fileURLToPath(new URL('../../bin/flowerbed', import.meta.url))
@@ -34,7 +35,7 @@ const tc = (...words: string[]) => flowerbed('tc', '--socket', daemon.socket, ..
 const shown = async () => (await getTable<{ ports: PortRow[] }>(http, '/ports')).ports
 
 test('a port is added, has rules, and goes with them; its number is taken by the next', async () => {
-  expect(await port('add', 'p7', 'mtu', '2000', 'mac', '02:00:00:00:00:77')).toEqual({ status: 0, out: '', err: '' })
+  expect(await port('add', 'p7', 'mtu', '1400', 'mac', '02:00:00:00:00:77')).toEqual({ status: 0, out: '', err: '' })
   expect(await shown()).toMatchObject([
     { name: 'p0', port: 0 },
     { name: 'p1', port: 1 },
@@ -76,15 +77,47 @@ test.each([
   60_000,
 )
 
-test('with a journal the ports are those of the configuration', async () => {
-  const dir = dirname(dirname(daemon.socket))
-  const other = await startProcess({ ports: [{ name: 'p0' }], journal: { path: join(dir, 'other.pcap') } })
+test('with a journal a port that was added is there again after kill -9, with its rules, until it is deleted', async () => {
+  const dir = folder()
+  const config = { ports: [{ name: 'p0' }], journal: { path: join(dir, 'journal.pcap') } }
+  const names = async (): Promise<string[]> => {
+    const { ports } = await getTable<{ ports: PortRow[] }>(join(dirname(other.socket), 'http.sock'), '/ports')
+    return ports.map((p) => `${p.name} ${p.mtu} ${p.mac}`)
+  }
+  const portOf = (...words: string[]) => flowerbed('port', ...words, '--http', join(dirname(other.socket), 'http.sock'))
+  const tcOf = (...words: string[]) => flowerbed('tc', '--socket', other.socket, ...words)
+  const again = async (): Promise<void> => {
+    const ended = new Promise((resolve) => other.process.once('exit', resolve))
+    other.process.kill('SIGKILL')
+    await ended
+    other = await startProcess(config)
+  }
+  let other = await startProcess(config)
   try {
-    const socket = join(dirname(other.socket), 'http.sock')
-    const said = await flowerbed('port', 'add', 'p1', '--http', socket)
-    expect(said).toMatchObject({ status: 2 })
-    expect(said.err).toContain('with a journal the ports are those of the configuration')
+    expect(await portOf('add', 'p7', 'mtu', '1400', 'mac', '02:00:00:00:00:77')).toEqual({
+      status: 0,
+      out: '',
+      err: '',
+    })
+    expect(await portOf('add', 'p8')).toMatchObject({ status: 0 })
+    for (const name of ['p7', 'p8']) {
+      expect((await tcOf('qdisc', 'add', 'dev', name, 'clsact')).status).toBe(0)
+      const filter = ['filter', 'add', 'dev', name, 'ingress', 'prio', '3', 'matchall', 'action', 'drop']
+      expect((await tcOf(...filter)).status).toBe(0)
+    }
+    const before = [await names(), await tcOf('filter', 'show', 'dev', 'p7', 'ingress')]
+    expect(JSON.stringify(before)).toContain('p7 1400 02:00:00:00:00:77')
+    await again()
+    expect([await names(), await tcOf('filter', 'show', 'dev', 'p7', 'ingress')]).toEqual(before)
+    expect((await portOf('del', 'p7')).status).toBe(0)
+    await again()
+    expect((await names()).map((n) => n.split(' ')[0])).toEqual(['p0', 'p8'])
+    expect((await tcOf('filter', 'show', 'dev', 'p8', 'ingress')).out).toContain('pref 3 matchall')
+    // Another of that name is another port.
+    expect((await portOf('add', 'p7')).status).toBe(0)
+    expect((await tcOf('qdisc', 'show', 'dev', 'p7')).out).not.toContain('clsact')
   } finally {
     await other.end()
+    rmSync(dir, { recursive: true, force: true })
   }
-}, 60_000)
+}, 240_000)

@@ -4,8 +4,8 @@
 //   add   checked as the configuration is ─▶ lowest free number ─▶ device in the switch ─▶ driver opens ─▶ published
 //   del   withdrawn ─▶ a grace period ─▶ closed ─▶ its device, filters and rules go
 //
-// A port that is added so lasts as long as the daemon does. With a journal none comes or goes: what is in the journal names
-// ports by number, and finds them in the configuration.
+// A port that is added so lasts as long as the daemon does; with a journal it is there again after a start, as its rules are
+// (remembered_ports.ts).
 
 import { wakeEventLoop } from '../encap/encap.ts'
 import type { Arena } from '../memory/arena.ts'
@@ -17,6 +17,7 @@ import type { Log } from './log.ts'
 import type { NotifierThread } from './notifier.ts'
 import { kernelUplinks } from './port_config.ts'
 import type { PortChange, PortChanged } from './protocol.ts'
+import { type RawPort, withWholePaths } from './remembered_ports.ts'
 
 export interface PortsOptions {
   readonly arena: Arena
@@ -25,7 +26,10 @@ export interface PortsOptions {
   readonly log: Log
   /** Those that the daemon began with, by number. */
   readonly ports: readonly PortConfig[]
-  readonly journal: boolean
+  /** Those that were added to an earlier daemon on this journal, as they were asked for. */
+  readonly added: ReadonlyMap<string, RawPort>
+  /** Writes down which were added; undefined without a journal. */
+  readonly remember: ((ports: Iterable<RawPort>) => Promise<void>) | undefined
 }
 
 export class Ports {
@@ -33,6 +37,8 @@ export class Ports {
   /** By number; a hole where one went. */
   readonly #ports: (PortConfig | undefined)[]
   readonly #waiting = new Map<number, (said: PortChanged) => void>()
+  /** Those that were added and are no configuration's. */
+  readonly #added: Map<string, RawPort>
   #changes = 0
   /** The change that is being made, and all before it. */
   #last: Promise<unknown> = Promise.resolve()
@@ -40,6 +46,7 @@ export class Ports {
   constructor(o: PortsOptions) {
     this.#o = o
     this.#ports = [...o.ports]
+    this.#added = new Map(o.added)
     o.switchThread.onMessage((message) => {
       const said = message as Partial<PortChanged> | null
       if (said?.changed === undefined) return
@@ -62,7 +69,14 @@ export class Ports {
       const hole = this.#ports.indexOf(undefined)
       const number = hole < 0 ? this.#ports.length : hole
       const port = parsePort(raw, number)
-      await this.#addAt(number, port)
+      if (this.all.some((p) => p.name === port.name)) throw new ConfigError(`there is a port ${port.name} already`)
+      await this.#remember(port.name, withWholePaths(raw as RawPort))
+      try {
+        await this.#addAt(number, port)
+      } catch (e) {
+        await this.#remember(port.name, undefined)
+        throw e
+      }
       return port
     })
   }
@@ -106,8 +120,6 @@ export class Ports {
   }
 
   async #addAt(number: number, port: PortConfig): Promise<void> {
-    this.#refuseJournal()
-    if (this.all.some((p) => p.name === port.name)) throw new ConfigError(`there is a port ${port.name} already`)
     const { error, system } = await this.#change({ number, port })
     if (error !== undefined) throw system ? new PortError(port.name, '', error) : new ConfigError(error)
     this.#ports[number] = port
@@ -116,19 +128,27 @@ export class Ports {
   }
 
   async #removeNow(name: string): Promise<void> {
-    this.#refuseJournal()
     const number = this.#ports.findIndex((p) => p?.name === name)
     if (number < 0) throw new ConfigError(`there is no port ${name}`)
     this.#ports[number] = undefined
     this.#tellUplinks()
     const { error } = await this.#change({ number, port: null })
     if (error !== undefined) throw new ConfigError(error)
+    await this.#remember(name, undefined)
     this.#o.log.info({ port: name }, 'a port was taken away')
   }
 
-  #refuseJournal(): void {
-    if (this.#o.journal)
-      throw new ConfigError('with a journal the ports are those of the configuration: change it and start again')
+  /** A port that was added is known after a start, too; undefined: it is gone. */
+  async #remember(name: string, raw: RawPort | undefined): Promise<void> {
+    if (this.#o.remember === undefined || (raw === undefined && !this.#added.has(name))) return
+    if (raw === undefined) this.#added.delete(name)
+    else this.#added.set(name, raw)
+    try {
+      await this.#o.remember(this.#added.values())
+    } catch (e) {
+      if (raw !== undefined) this.#added.delete(name)
+      throw new PortError(name, '', `it cannot be written down: ${(e as Error).message}`)
+    }
   }
 
   #tellUplinks(): void {

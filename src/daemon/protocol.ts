@@ -39,6 +39,9 @@ export interface NotifierThreadData extends MirrorData {
   readonly memory: WebAssembly.Memory
   readonly began: bigint
   readonly listening: Int32Array
+  readonly journal: JournalData | undefined
+  /** The notifier before this one died, perhaps between a device and the snapshot that was to have it. */
+  readonly again: boolean
 }
 
 /** Main to the notifier: other uplinks are mirrored from now on, by the kernel's name of each. */

@@ -85,16 +85,14 @@ function open(data: SwitchThreadData): void {
   }
   const control: Control = sw.control
   const uplinks = kernelUplinks(configured)
-  const mirror = (): void => {
-    if (uplinks.size > 0) mirrorOnce(control, { uplinks, journal: data.journal !== undefined })
-  }
-  if (data.journal !== undefined && restore(control, data.journal, say)) mirror()
-  else {
-    mirror()
+  const restored = data.journal !== undefined && restore(control, data.journal, say)
+  if (!restored) {
+    if (uplinks.size > 0) mirrorOnce(control, uplinks, new Journalled(control, undefined, say))
     for (const script of data.scripts) runScript(sw, script)
     if (data.journal !== undefined) firstJournal(control, data.journal)
   }
   const journal = new Journalled(control, data.journal, say)
+  if (restored) mirrorOnce(control, uplinks, journal)
   const requests = openRequests(arena, data, () => Math.floor(sw.now / 1e6), requester, journal)
   keepCapabilities(data.workers > 0 ? FOR_PORTS : [])
   postParent({ ready: true, memory: arena.memory, seats: ports.seats } satisfies Ready)
@@ -109,7 +107,14 @@ function open(data: SwitchThreadData): void {
       const { died } = message as Died
       ports.workerDied(died)
       postParent({ vacant: died } satisfies Vacant)
-    } else if (message !== undefined) postParent(changePort(sw, ports, data, message as PortChange))
+    } else if (message !== undefined) {
+      let answer: PortChanged | undefined
+      journal.aside(() => {
+        answer = changePort(sw, ports, data, message as PortChange)
+        return answer.error === undefined
+      })
+      postParent(answer)
+    }
     const emissions = ports.collect()
     sw.run(clock())
     watch.look(sw.now)
@@ -164,11 +169,15 @@ function whyNoPort(p: PortConfig, data: SwitchThreadData): string {
   return ''
 }
 
-/** The kernel's side as it is now, so that scripts find it: the notifier thread takes over from here. Throws SysError. */
-function mirrorOnce(control: Control, data: MirrorData): void {
-  const { mirror, notifier } = openMirror(control, data, say)
+/**
+ * The kernel's side as it is now, so that scripts find it: the notifier thread takes over from here. Without uplinks there is
+ * none, and nothing of it that a journal had. Throws SysError.
+ */
+function mirrorOnce(control: Control, uplinks: MirrorData['uplinks'], journal: Journalled): void {
+  const { mirror, notifier } = openMirror(control, { uplinks }, journal, say)
   try {
-    readKernel(control, mirror, notifier)
+    if (uplinks.size > 0) readKernel(control, mirror, notifier)
+    else notifier.forget()
   } finally {
     notifier.close()
   }

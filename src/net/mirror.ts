@@ -104,8 +104,8 @@ export type MirrorKind = 'link' | 'addr' | 'route' | 'neigh'
 export interface MirrorOptions {
   /** Devices of the kernel that are behind a port of the switch, and the port. */
   readonly ports: ReadonlyMap<string, string>
-  /** Why the kernel's tunnel devices cannot be devices of the switch; undefined: they can. */
-  readonly noTunnels?: string
+  /** A tunnel device of the kernel's came, went, or has another name. Under rtnl. */
+  devicesChanged?(): void
   /** Something of the kernel's cannot be had here, and why. */
   refused?(what: string, why: string): void
 }
@@ -303,6 +303,7 @@ export class Mirror {
     if (netdevName(a, dev) === name) return true
     if (netdevByName(a, name) !== 0) return false
     netdevRename(a, dev, name)
+    this.#o.devicesChanged?.()
     netdevNotify(a, L.RTM_NEWLINK, dev)
     return true
   }
@@ -345,10 +346,6 @@ export class Mirror {
       if (type === wanted.external && (attrLen(d, o) === 0 || d.getUint8(o) !== 0)) external = true
     })
     if (!external) return 0
-    if (this.#o.noTunnels !== undefined) {
-      this.#refuse(`${kind} ${name}`, this.#o.noTunnels)
-      return 0
-    }
     const known = netdevByName(a, name)
     if (known !== 0) {
       if (isKernels(a, known) && this.#c.kinds.of(a, known)?.name === kind) return known
@@ -374,6 +371,7 @@ export class Mirror {
       this.#refuse(`${kind} ${name}`, e.message)
       return 0
     }
+    this.#o.devicesChanged?.()
     return netdevByName(a, name)
   }
 
@@ -400,6 +398,7 @@ export class Mirror {
       linkDelete(a, dev)
       type?.dellink(a, dev)
       this.#routes = undefined
+      this.#o.devicesChanged?.()
     }
   }
 

@@ -7,7 +7,8 @@
 // restoring side makes its tables so: what it has beyond them goes, what it lacks is requested (`NetRestore`).
 //
 // What is a kernel's, mirrored, is not in it: the kernel has it, and tells it again. Of a mirrored port only the ifindex is,
-// which rules name it by.
+// which rules name it by. A tunnel device of the kernel's is made anew, marked by IFLA_LINK_NETNSID as what it is: a device
+// whose other half is in another place. It is the kernel's again when all was taken, and whoever mirrors finds it so.
 //
 // A neighbour that was proven to be reachable has to prove it again: it comes back as stale. Those that were being asked
 // or had failed are not kept. Of a port only its ifindex, flags, and what `ip link` changed of it is told: the rest is
@@ -16,7 +17,15 @@
 // The caller keeps changes away, and is an online RCU reader. Under rtnl.
 
 import type { Arena } from '../memory/arena.ts'
-import { NETDEV_KIND, NETDEV_KIND_DUMMY, NETDEV_KIND_LOOPBACK, NETDEV_KIND_PORT } from '../memory/layout/netdev.ts'
+import {
+  NETDEV_F_KERNEL,
+  NETDEV_FEATURES,
+  NETDEV_KIND,
+  NETDEV_KIND_DUMMY,
+  NETDEV_KIND_LOOPBACK,
+  NETDEV_KIND_PORT,
+} from '../memory/layout/netdev.ts'
+import { store } from '../sync/atomic.ts'
 import {
   align4,
   Builder,
@@ -141,6 +150,7 @@ function link(c: NetContext, dev: number, ports: readonly PortBirth[]): Uint8Arr
     b.attr(L.IFLA_ADDRESS, mac)
   if (birth?.mtu !== netdevMtu(a, dev) && kind !== NETDEV_KIND_LOOPBACK) b.attrU32(L.IFLA_MTU, netdevMtu(a, dev))
   if (!born) {
+    if (isKernels(a, dev)) b.attrU32(L.IFLA_LINK_NETNSID, 0)
     const info = b.nest(L.IFLA_LINKINFO)
     const type = c.kinds.of(a, dev)
     b.attrStr(L.IFLA_INFO_KIND, kind === NETDEV_KIND_DUMMY ? 'dummy' : (type?.name ?? ''))
@@ -211,6 +221,8 @@ export class NetRestore {
   readonly #request: (message: Uint8Array) => void
   readonly #addresses: Uint8Array[] = []
   readonly #routes: Uint8Array[] = []
+  /** Ifindexes of the kernel's devices. */
+  readonly #kernels: number[] = []
   #whole = false
 
   constructor(a: Arena, request: (message: Uint8Array) => void) {
@@ -224,7 +236,24 @@ export class NetRestore {
     else if (type === R.RTM_NEWROUTE) this.#routes.push(message)
     else {
       if (type !== L.RTM_NEWLINK && type !== L.RTM_DELLINK) this.settle()
-      this.#request(message)
+      this.#request(type === L.RTM_NEWLINK ? this.#unmarked(message) : message)
+    }
+  }
+
+  /** The message without the mark of a kernel's device. */
+  #unmarked(message: Uint8Array): Uint8Array {
+    const plain = without(message, L.IFINFOMSG_ATTRS, L.IFLA_LINK_NETNSID)
+    if (plain.length < message.length) this.#kernels.push(L.ifiIndex(viewOf(message)))
+    return plain
+  }
+
+  /** All was taken: what was the kernel's is the kernel's again. */
+  end(): void {
+    const { m } = this.#a
+    this.settle()
+    for (const ifindex of this.#kernels) {
+      const dev = netdevByIndex(this.#a, ifindex)
+      if (dev !== 0) store(m, (dev + NETDEV_FEATURES) >> 2, m[(dev + NETDEV_FEATURES) >> 2] | NETDEV_F_KERNEL)
     }
   }
 

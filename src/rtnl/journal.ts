@@ -13,6 +13,10 @@
 // and than `compactBytes`, whoever made the last change writes a new file aside, a snapshot of the table as it is,
 // syncs it and renames it over the old one, still holding the lock: changes wait meanwhile, packets do not.
 //
+// What no request says (a port that is added, a tunnel device of the kernel's that comes or goes) is made `aside`: while no
+// change is made, and a new file with a snapshot of what became of it follows at once. So the requests behind it find the
+// devices that they name.
+//
 // Each control thread has a Journal of its own, a descriptor and this code; what they share is a few words of the arena.
 // A record that was being written when its writer died is taken back by the next one: J_SIZE is moved behind it at last.
 
@@ -205,6 +209,28 @@ export class Journal {
       return replies
     } finally {
       unlock(m, lockWord, JOURNAL)
+    }
+  }
+
+  /**
+   * Does what no request says, while no change is made. When `f` says that something is another than before, a new file
+   * begins; one that cannot be written leaves a journal that could not be done again, so nothing more is written then.
+   */
+  aside(f: () => boolean): void {
+    const a = this.#a
+    lock(a.m, lockWord, JOURNAL)
+    try {
+      if (!f() || load(a.m, (partOf(a) + J_BROKEN) >> 2) !== 0) return
+      try {
+        this.#replaceLocked()
+      } catch (e) {
+        const { errno, syscall } = e as NodeJS.ErrnoException
+        if (syscall === undefined) throw e
+        breakJournal(a, -(errno ?? -EIO))
+        this.#o.failed?.(e as Error)
+      }
+    } finally {
+      unlock(a.m, lockWord, JOURNAL)
     }
   }
 

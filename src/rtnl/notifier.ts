@@ -133,6 +133,11 @@ export class Notifier {
     this.#refresh()
   }
 
+  /** Tells that the kernel has no links any more. */
+  forget(): void {
+    this.#target.replace('link', [])
+  }
+
   /** Waits until there are news, `ms` at most. */
   wait(ms: number): void {
     poll(this.#set, 1, ms)

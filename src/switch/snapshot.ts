@@ -53,7 +53,7 @@ export class SwitchRestore {
 
   /** All was taken. */
   end(): void {
-    this.#net.settle()
+    this.#net.end()
   }
 
   #do(message: Uint8Array): void {
