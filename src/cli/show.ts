@@ -77,6 +77,12 @@ export function flowText(f: FlowRow, why: boolean): string {
   return lines.join('\n')
 }
 
+/** Which of a route's next hops it is. */
+const shareText = ({ hops }: NonNullable<EncapDetail['route']>): string =>
+  hops === undefined
+    ? ''
+    : `, one of ${hops.alive} next hops by the hash of the addresses, weight ${hops.weight} of ${hops.weights}`
+
 /** An encap entry, and what it stands on. */
 export function encapText(e: EncapDetail): string[] {
   const state = e.fast ? 'fast' : e.valid ? 'held' : 'slow'
@@ -86,7 +92,11 @@ export function encapText(e: EncapDetail): string[] {
   ]
   const r = e.route
   if (r !== null)
-    lines.push(r.why === 'none' ? `  route via ${r.via} dev ${r.dev} src ${r.src} mtu ${r.mtu}` : `  route: ${r.why}`)
+    lines.push(
+      r.why === 'none'
+        ? `  route via ${r.via} dev ${r.dev} src ${r.src} mtu ${r.mtu}${shareText(r)}`
+        : `  route: ${r.why}`,
+    )
   const n = e.neighbour
   if (n !== null)
     lines.push(

@@ -7,19 +7,22 @@ import { NETDEV_ENCAP } from '../memory/layout/netdev.ts'
 import * as S from '../memory/layout/slow.ts'
 import { inUse } from '../memory/pool.ts'
 import { readerOf } from '../memory/thread_record.ts'
+import { fibInsert, type NewRoute, newRoute } from '../net/fib.ts'
 import { linkDelete, linkDown, linkSetMac, linkSetMtu, linkUp } from '../net/link.ts'
 import { neighLookup } from '../net/neigh.ts'
 import { neighUse } from '../net/neigh_update.ts'
+import { netdevIfindex } from '../net/netdev.ts'
 import { complete } from '../sync/completion.ts'
 import { quiescent } from '../sync/rcu.ts'
 import { headerBytes } from '../tunnel/header.ts'
 import * as L from '../wire/rtm_link.ts'
 import { NUD_FAILED, NUD_INCOMPLETE, NUD_PERMANENT, NUD_REACHABLE, NUD_STALE } from '../wire/rtm_neigh.ts'
-import { RTN_BLACKHOLE, RTN_PROHIBIT, RTN_UNREACHABLE } from '../wire/rtm_route.ts'
+import { AF_INET, RT_TABLE_MAIN, RTN_BLACKHOLE, RTN_PROHIBIT, RTN_UNICAST, RTN_UNREACHABLE } from '../wire/rtm_route.ts'
 import { entryOf } from './attach.ts'
 import { encapStats, encapUsed, MODE_OFFLOAD, runWork } from './encap.ts'
 import { ENTRY_WHY } from './encap_entry.ts'
 import { violations } from './invariants.fixture.ts'
+import { encapDetails, encapList } from './show.ts'
 import { slowName, slowSentence } from './slow_reason.ts'
 import * as W from './world.fixture.ts'
 
@@ -251,6 +254,50 @@ describe('a stale next hop', () => {
 })
 
 describe('routes and devices', () => {
+  test('of several next hops each key takes one, by weight; a dead one is passed over until it is back', () => {
+    const hop = (dev: number, gateway: string, weight: number): NewRoute =>
+      newRoute({
+        family: AF_INET,
+        table: RT_TABLE_MAIN,
+        type: RTN_UNICAST,
+        dst: W.ip('10.50.0.0'),
+        length: 16,
+        oif: netdevIfindex(w.a, dev),
+        gatewayFamily: AF_INET,
+        gateway: W.ip(gateway),
+        weight,
+      })
+    fibInsert(w.a, { ...hop(w.p1, '10.0.1.9', 3), siblings: [hop(w.p2, '10.0.2.9', 1)] })
+    W.setNeigh(w, w.p1, '10.0.1.9', NUD_PERMANENT, W.mac(9))
+    W.setNeigh(w, w.p2, '10.0.2.9', NUD_PERMANENT, W.mac(0x29))
+    const flows = Array.from({ length: 200 }, (_, i) => W.addFlow(w, [item(`10.50.0.${i + 1}`)]))
+    const hops = (): string[] => encapList(w.a).map((e) => e.nexthop)
+    const before = hops()
+    const second = before.filter((h) => h === '10.0.2.9 dev p2').length
+    expect(before.filter((h) => h === '10.0.1.9 dev p1').length).toBe(200 - second)
+    expect(Math.abs(second - 50)).toBeLessThan(25)
+    expect(flows.every((f) => W.isFast(w.a, f))).toBe(true)
+    const shares = (): (object | undefined)[] => encapDetails(w.a, w.clock.now).map((e) => e.route?.hops)
+    expect(shares()).toContainEqual({ alive: 2, weight: 1, weights: 4 })
+    // Another key with these addresses goes the same way, in another tunnel, too.
+    const same = W.addFlow(w, [item('10.50.0.7', 99)])
+    expect(hops().at(-1)).toBe(before[6])
+    good(...flows, same)
+
+    linkDown(w.a, w.p2)
+    work()
+    expect(new Set(hops())).toEqual(new Set(['10.0.1.9 dev p1']))
+    expect(shares()).toEqual(shares().map(() => ({ alive: 1, weight: 3, weights: 3 })))
+    good(...flows, same)
+    linkUp(w.a, w.p2)
+    W.setNeigh(w, w.p2, '10.0.2.9', NUD_PERMANENT, W.mac(0x29))
+    work()
+    expect(hops().slice(0, 200)).toEqual(before)
+    good(...flows, same)
+    for (const f of [...flows, same]) W.putFlow(w.a, f)
+    good()
+  })
+
   test('a better route moves the entry to another next hop; its end moves it back', () => {
     W.setNeigh(w, w.p1, '10.0.1.9', NUD_PERMANENT, W.mac(9))
     W.setNeigh(w, w.p2, '10.0.2.9', NUD_PERMANENT, W.mac(0x29))

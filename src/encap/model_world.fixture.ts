@@ -67,7 +67,7 @@ const actorOf = (a: Arena): Actor => ({
   clock: { now: 0 },
 })
 
-const SIZES = [32, 64, 96, 112, 128, 192, FLOW_SIZE, 1024]
+const SIZES = [32, 64, 96, 128, 192, FLOW_SIZE, 1024]
 
 export function enter(memory: WebAssembly.Memory): Actor {
   const a = attachArena(memory)

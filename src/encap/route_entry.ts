@@ -67,7 +67,11 @@ export const ROUTE_ENTRY_MTU = 100
 export const ROUTE_ENTRY_VERSION = 104
 /** First encap entry, by ENTRY_ROUTE_LINK. @under encap_tbl */
 export const ROUTE_ENTRY_ENCAPS = 108
-export const ROUTE_ENTRY_SIZE = 112
+/** Of several next hops: how many are alive (0: the route has one), the weight of this one, and of all. @under encap_tbl */
+export const ROUTE_ENTRY_HOPS = 112
+export const ROUTE_ENTRY_WEIGHT = 116
+export const ROUTE_ENTRY_WEIGHTS = 120
+export const ROUTE_ENTRY_SIZE = 128
 
 /** Bits of a tos that routes may ask for (IPTOS_RT_MASK). */
 const RT_TOS = 0x1c
@@ -166,6 +170,10 @@ export function routeAskLocked(a: Arena, r: number): void {
     tos: m[(r + ROUTE_ENTRY_TOS) >> 2],
   })
   const why = whyNot(a, { family, src }, route)
+  // For people only: what it leads to may be the same.
+  m[(r + ROUTE_ENTRY_HOPS) >> 2] = route.hops
+  m[(r + ROUTE_ENTRY_WEIGHT) >> 2] = route.weight
+  m[(r + ROUTE_ENTRY_WEIGHTS) >> 2] = route.weights
   const same =
     m[(r + ROUTE_ENTRY_VERSION) >> 2] !== 0 &&
     m[(r + ROUTE_ENTRY_WHY) >> 2] === why &&

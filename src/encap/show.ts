@@ -105,6 +105,8 @@ export interface EncapDetail extends EncapView {
     readonly via: string
     readonly src: string
     readonly mtu: number
+    /** Of a route with several next hops: how many are alive, and this one's share of the flows by weight. */
+    readonly hops?: { readonly alive: number; readonly weight: number; readonly weights: number }
   } | null
   /** The next hop's neighbour; null without a next hop. */
   readonly neighbour: {
@@ -146,6 +148,13 @@ function routeView(a: Arena, r: number): NonNullable<EncapDetail['route']> {
     via: leads ? address(a, r + Route.ROUTE_ENTRY_NEXTHOP, family === AF_INET6) : '',
     src: leads ? address(a, r + Route.ROUTE_ENTRY_SOURCE, six) : '',
     mtu: leads ? m[(r + Route.ROUTE_ENTRY_MTU) >> 2] : 0,
+    ...(m[(r + Route.ROUTE_ENTRY_HOPS) >> 2] !== 0 && {
+      hops: {
+        alive: m[(r + Route.ROUTE_ENTRY_HOPS) >> 2],
+        weight: m[(r + Route.ROUTE_ENTRY_WEIGHT) >> 2],
+        weights: m[(r + Route.ROUTE_ENTRY_WEIGHTS) >> 2],
+      },
+    }),
   }
 }
 

@@ -1,7 +1,8 @@
 // The forwarding information base: the routes (net/ipv4/fib_trie.c, net/ipv6/ip6_fib.c). Which way a packet goes, with
 // its source address and errors, is net/route.ts; this file keeps and finds.
 //
-// A route is an immutable struct. Routes of one (table, family, prefix) hang together in one hash chain, best first:
+// A route is an immutable struct. One with several next hops has a sibling for each but the first: a copy of the route, with
+// another hop, that is on no chain and lives as long as the first (multipath.ts chooses). Routes of one (table, family, prefix) hang together in one hash chain, best first:
 // greater tos, smaller metric, then age. Every table that lookups ask (local, main, default) has a count of its routes
 // for each prefix length, so that a match tries only the lengths in use, longest first.
 //
@@ -81,6 +82,10 @@ export const ROUTE_METRICS = 104
 export const ROUTE_LOCKED = 108
 export const ROUTE_ADVMSS = 112
 export const ROUTE_HOPLIMIT = 116
+/** Of several next hops the next one, 0 the last. */
+export const ROUTE_SIBLING = 120
+/** Its share of the flows, from 1. */
+export const ROUTE_WEIGHT = 124
 export const ROUTE_SIZE = 128
 
 /** A route as control speaks of it. */
@@ -107,6 +112,10 @@ export interface NewRoute {
   locked: number
   advmss: number
   hoplimit: number
+  /** Of several next hops this one's share, from 1; alone 1. */
+  weight: number
+  /** The other next hops, each as the whole route would be with that one alone. */
+  siblings: readonly NewRoute[]
 }
 
 const ANY = new Uint8Array(16)
@@ -129,6 +138,8 @@ export const newRoute = (r: Partial<NewRoute> & Pick<NewRoute, 'family' | 'table
   locked: 0,
   advmss: 0,
   hoplimit: 0,
+  weight: 1,
+  siblings: [],
   ...r,
 })
 
@@ -182,8 +193,7 @@ const before = (a: Arena, x: number, tos: number, metric: number, orEqual: boole
   return orEqual ? theirs <= metric : theirs < metric
 }
 
-/** Links a route in: behind those of the same tos and metric when `last`, else in front of them. Gives back its address. */
-export function fibInsert(a: Arena, n: NewRoute, last = true): number {
+function makeRoute(a: Arena, n: NewRoute, sibling: number): number {
   const m = a.m
   const r = alloc(a, ROUTE_SIZE, TAG_FIB)
   m[(r + ROUTE_TABLE) >> 2] = n.table
@@ -205,6 +215,17 @@ export function fibInsert(a: Arena, n: NewRoute, last = true): number {
   m[(r + ROUTE_LOCKED) >> 2] = n.locked
   m[(r + ROUTE_ADVMSS) >> 2] = n.advmss
   m[(r + ROUTE_HOPLIMIT) >> 2] = n.hoplimit
+  m[(r + ROUTE_SIBLING) >> 2] = sibling
+  m[(r + ROUTE_WEIGHT) >> 2] = n.weight
+  return r
+}
+
+/** Links a route in: behind those of the same tos and metric when `last`, else in front of them. Gives back its address. */
+export function fibInsert(a: Arena, n: NewRoute, last = true): number {
+  const m = a.m
+  let sibling = 0
+  for (const s of [...n.siblings].reverse()) sibling = makeRoute(a, s, sibling)
+  const r = makeRoute(a, n, sibling)
   const base = fibBase(a)
   lock(m, (base + FIB_LOCK) >> 2, FIB)
   m[(r + ROUTE_SEQ) >> 2] = m[(base + FIB_NEXT_SEQ) >> 2]++
@@ -243,7 +264,11 @@ export function fibRemove(a: Arena, r: number): void {
   unlock(m, (base + FIB_LOCK) >> 2, FIB)
   if (!found) return
   changed(a, RTM_DELROUTE, r)
-  freeRcu(a, r, ROUTE_SIZE, TAG_FIB)
+  for (let h = r; h !== 0; ) {
+    const next = m[(h + ROUTE_SIBLING) >> 2]
+    freeRcu(a, h, ROUTE_SIZE, TAG_FIB)
+    h = next
+  }
 }
 
 /** First route of exactly this prefix in a table for which `wanted` holds, in order of tos and metric; 0 without. */
@@ -292,6 +317,13 @@ export function fibEach(a: Arena, each: (route: number) => void): void {
     }
 }
 
+function siblingsOf(a: Arena, r: number): NewRoute[] {
+  const all: NewRoute[] = []
+  for (let h = a.m[(r + ROUTE_SIBLING) >> 2]; h !== 0; h = a.m[(h + ROUTE_SIBLING) >> 2])
+    all.push({ ...readRoute(a, h), siblings: [] })
+  return all
+}
+
 /** A route's fields, copied out. */
 export function readRoute(a: Arena, r: number): NewRoute {
   const m = a.m
@@ -315,6 +347,8 @@ export function readRoute(a: Arena, r: number): NewRoute {
     locked: m[(r + ROUTE_LOCKED) >> 2],
     advmss: m[(r + ROUTE_ADVMSS) >> 2],
     hoplimit: m[(r + ROUTE_HOPLIMIT) >> 2],
+    weight: m[(r + ROUTE_WEIGHT) >> 2],
+    siblings: siblingsOf(a, r),
   }
 }
 

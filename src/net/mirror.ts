@@ -110,6 +110,16 @@ export interface MirrorOptions {
   refused?(what: string, why: string): void
 }
 
+/** A next hop as the kernel says it. */
+interface Hop {
+  /** The kernel's ifindex. */
+  readonly theirs: number
+  readonly gateway: Uint8Array
+  readonly family: number
+  readonly flags: number
+  readonly weight: number
+}
+
 /** A route of the kernel's that is in the table. */
 interface Known {
   readonly key: string
@@ -524,7 +534,7 @@ export class Mirror {
         n.metrics |= 1 << R.RTAX_MTU
       })
     }
-    const hop = this.#hop(d, attrs, family)
+    const [hop = null, ...others] = this.#hops(d, attrs, family)
     if (type === R.RTN_LOCAL || type === R.RTN_BROADCAST || type === R.RTN_ANYCAST || type === R.RTN_MULTICAST) {
       // Local addresses of devices that are not seen are ours all the same: packets for them end here.
       const dev = hop === null ? 0 : this.#dev(hop.theirs)
@@ -537,37 +547,45 @@ export class Mirror {
     const dev = this.#dev(hop.theirs)
     // By a device that is not seen: nothing of ours goes there, nor elsewhere instead.
     if (dev === 0) return { ...n, type: R.RTN_UNREACHABLE, prefsrc: new Uint8Array(16) }
-    n.oif = netdevIfindex(a, dev)
-    n.gateway = hop.gateway
-    n.gatewayFamily = hop.family
-    n.flags |= hop.flags & R.RTNH_F_ONLINK
-    return n
+    const by = (h: Hop): NewRoute => ({
+      ...n,
+      oif: netdevIfindex(a, this.#dev(h.theirs)),
+      gateway: h.gateway,
+      gatewayFamily: h.family,
+      flags: n.flags | (h.flags & (R.RTNH_F_ONLINK | R.RTNH_F_DEAD | R.RTNH_F_LINKDOWN)),
+      weight: h.weight,
+    })
+    return { ...by(hop), siblings: others.map(by) }
   }
 
-  /** The next hop of a route; of several the first that is alive, by a device that is seen if there is one. */
-  #hop(
-    d: DataView,
-    attrs: Int32Array,
-    family: number,
-  ): { theirs: number; gateway: Uint8Array; family: number; flags: number } | null {
+  /** The next hops of a route. Of several only those by a device that is seen, if there is one: nothing of ours takes others. */
+  #hops(d: DataView, attrs: Int32Array, family: number): Hop[] {
     if (!attrs[R.RTA_MULTIPATH]) {
-      if (!attrs[R.RTA_OIF]) return null
-      return { theirs: d.getUint32(attrs[R.RTA_OIF], true), flags: R.rtmFlags(d), ...gatewayOf(d, attrs, family) }
+      if (!attrs[R.RTA_OIF]) return []
+      const flags = R.rtmFlags(d) & R.RTNH_F_ONLINK
+      return [{ theirs: d.getUint32(attrs[R.RTA_OIF], true), flags, weight: 1, ...gatewayOf(d, attrs, family) }]
     }
     const o = attrs[R.RTA_MULTIPATH]
     const end = o + attrLen(d, o)
-    const hops: { theirs: number; gateway: Uint8Array; family: number; flags: number }[] = []
+    const hops: Hop[] = []
     // struct rtnexthop { u16 len; u8 flags; u8 hops; i32 ifindex; }, then attributes.
     for (let at = o; end - at >= 8; ) {
       const n = d.getUint16(at, true)
       if (n < 8 || at + n > end) break
       const own = new Int32Array(R.RTA_NH_ID + 1)
       parseAttrs(d, at + 8, at + n, own, R.RTA_NH_ID)
-      hops.push({ theirs: d.getInt32(at + 4, true), flags: d.getUint8(at + 2), ...gatewayOf(d, own, family) })
+      hops.push({
+        theirs: R.rtnhIfindex(d, at),
+        flags: R.rtnhFlags(d, at),
+        weight: R.rtnhHops(d, at) + 1,
+        ...gatewayOf(d, own, family),
+      })
       at += (n + 3) & ~3
     }
-    const alive = hops.filter((h) => (h.flags & (R.RTNH_F_DEAD | R.RTNH_F_LINKDOWN)) === 0)
-    return alive.find((h) => this.#dev(h.theirs) !== 0) ?? alive[0] ?? null
+    // With none that is alive the kernel passes over the route.
+    if (hops.every((h) => (h.flags & (R.RTNH_F_DEAD | R.RTNH_F_LINKDOWN)) !== 0)) return []
+    const seen = hops.filter((h) => this.#dev(h.theirs) !== 0)
+    return seen.length > 0 ? seen : hops
   }
 
   // ---- neighbours
@@ -665,4 +683,6 @@ const addressKey = (n: NewAddr): string =>
 const groupOf = (n: NewRoute): string => `${n.table} ${n.family} ${hex(n.dst)}/${n.length} ${n.tos} ${n.metric}`
 
 const routeKey = (n: NewRoute): string =>
-  `${n.type} ${n.scope} ${n.protocol} ${n.oif} ${n.gatewayFamily} ${hex(n.gateway)} ${hex(n.prefsrc)} ${n.mtu} ${n.flags}`
+  [`${n.type} ${n.scope} ${n.protocol} ${hex(n.prefsrc)} ${n.mtu}`, ...[n, ...n.siblings].map(hopKey)].join(', ')
+
+const hopKey = (n: NewRoute): string => `${n.oif} ${n.gatewayFamily} ${hex(n.gateway)} ${n.flags} ${n.weight}`

@@ -322,6 +322,23 @@ export function fillRoute(n: NewRoute, b: Builder): void {
 }
 
 function fillHop(n: NewRoute, b: Builder): void {
+  if (n.siblings.length === 0) {
+    fillGateway(n, b)
+    if (n.oif) b.attrU32(R.RTA_OIF, n.oif)
+    return
+  }
+  const nest = b.nest(R.RTA_MULTIPATH)
+  for (const hop of [n, ...n.siblings]) {
+    const o = b.room(R.RTNEXTHOP_LEN)
+    fillGateway(hop, b)
+    R.setRtnexthop(b, o, hop.flags & RTNH_FLAGS, hop.weight - 1, hop.oif)
+  }
+  b.nestEnd(nest)
+}
+/** Flags of a next hop, not of its route. */
+const RTNH_FLAGS = R.RTNH_F_DEAD | R.RTNH_F_ONLINK | R.RTNH_F_LINKDOWN
+
+function fillGateway(n: NewRoute, b: Builder): void {
   const bytes = familyBytes(n.gatewayFamily)
   if (n.gatewayFamily === n.family) b.attr(R.RTA_GATEWAY, n.gateway.subarray(0, bytes))
   else if (n.gatewayFamily !== 0) {
@@ -329,7 +346,6 @@ function fillHop(n: NewRoute, b: Builder): void {
     b.d.setUint16(o, n.gatewayFamily, true)
     for (let i = 0; i < bytes; i++) b.u8s[o + 2 + i] = n.gateway[i]
   }
-  if (n.oif) b.attrU32(R.RTA_OIF, n.oif)
 }
 
 function fillMetrics(n: NewRoute, b: Builder): void {

@@ -36,8 +36,10 @@ import {
   ROUTE_OIF,
   ROUTE_PREFSRC,
   ROUTE_SCOPE,
+  ROUTE_SIBLING,
   ROUTE_TOS,
   ROUTE_TYPE,
+  ROUTE_WEIGHT,
 } from './fib.ts'
 import {
   familyBits,
@@ -51,6 +53,7 @@ import {
   readAddress,
 } from './inet.ts'
 import { localIfindex } from './local.ts'
+import { aliveHops, hopsOf, leavesBy, selectHop, totalWeight } from './multipath.ts'
 import { loopbackDev, netdevByIndex, netdevFlags, netdevIfindex, netdevIsUp, netdevMtu } from './netdev.ts'
 
 /** What a lookup found. */
@@ -71,6 +74,10 @@ export interface Route {
   src: Uint8Array
   /** Largest IP packet this way: the route's mtu metric, or the device's MTU. */
   mtu: number
+  /** Next hops of the route that are alive, 0 when it has only one; the weight of this one, and of all of them. */
+  hops: number
+  weight: number
+  weights: number
   /** Prefix length of the route; that of an address when there was none to ask. */
   length: number
 }
@@ -94,6 +101,9 @@ const failed = (errno: number, family: number, dst: Uint8Array, type = RTN_UNSPE
   nexthop: dst,
   src: NOWHERE,
   mtu: 0,
+  hops: 0,
+  weight: 0,
+  weights: 0,
   length: 0,
 })
 
@@ -102,13 +112,17 @@ function match(a: Arena, family: number, dst: Uint8Array, oif: number, tos: numb
   const m = a.m
   const wanted = (r: number): boolean =>
     (m[(r + ROUTE_TOS) >> 2] === 0 || m[(r + ROUTE_TOS) >> 2] === tos) &&
-    (oif === 0 || m[(r + ROUTE_OIF) >> 2] === oif || m[(r + ROUTE_OIF) >> 2] === 0)
+    (oif === 0 || leavesBy(a, r, oif) || m[(r + ROUTE_OIF) >> 2] === 0)
   for (const table of [RT_TABLE_LOCAL, RT_TABLE_MAIN, RT_TABLE_DEFAULT]) {
     const r = fibMatch(a, table, family, dst, wanted)
     if (r !== 0 && m[(r + ROUTE_TYPE) >> 2] !== RTN_THROW) return r
   }
   return 0
 }
+
+/** The one of a route's next hops that the packet takes: that of the device asked for, or one by the hash of the flow. */
+const hopFor = (a: Arena, r: number, src: Uint8Array | null, dst: Uint8Array, oif: number): number =>
+  oif === 0 ? selectHop(a, r, src ?? NOWHERE, dst) : (hopsOf(a, r).find((h) => a.m[(h + ROUTE_OIF) >> 2] === oif) ?? r)
 
 const errnoOf = (type: number): number =>
   type === RTN_BLACKHOLE ? EINVAL : type === RTN_UNREACHABLE ? EHOSTUNREACH : type === RTN_PROHIBIT ? EACCES : 0
@@ -128,8 +142,10 @@ function found(
   dev: number,
   r: number,
   src: Uint8Array,
+  hops: number,
 ): Route {
   const m = a.m
+  const alive = hops === 0 || m[(hops + ROUTE_SIBLING) >> 2] === 0 ? [] : aliveHops(a, hops)
   const own = r !== 0 && (m[(r + ROUTE_FLAGS) >> 2] & ROUTE_F_OWN_GATEWAY) !== 0
   const gatewayFamily = r === 0 || own ? 0 : m[(r + ROUTE_GW_FAMILY) >> 2]
   const gateway = gatewayFamily === 0 ? null : readAddress(a.u8, r + ROUTE_GATEWAY, new Uint8Array(16))
@@ -142,6 +158,9 @@ function found(
     nexthop: gateway ?? dst,
     src,
     mtu: (r !== 0 && m[(r + ROUTE_MTU) >> 2]) || netdevMtu(a, dev),
+    hops: alive.length,
+    weight: r === 0 ? 0 : m[(r + ROUTE_WEIGHT) >> 2],
+    weights: totalWeight(a, alive),
     length: r === 0 ? familyBits(family) : m[(r + ROUTE_LEN) >> 2],
   }
 }
@@ -154,6 +173,7 @@ function lookup4(a: Arena, dst: Uint8Array, o: LookupOptions): Route {
   const mcast = isMulticast(AF_INET, dst)
   let dev = 0
   let r = 0
+  let hops = 0
   let type = RTN_UNICAST
   let onLink = false
   if (src !== null) {
@@ -198,6 +218,8 @@ function lookup4(a: Arena, dst: Uint8Array, o: LookupOptions): Route {
         dev = loopbackDev(a)
         src ??= isAny(prefsrc) ? to : prefsrc
       } else {
+        hops = r
+        r = hopFor(a, r, src, to, oif)
         dev = netdevByIndex(a, m[(r + ROUTE_OIF) >> 2])
         if (src === null && !isAny(prefsrc)) src = prefsrc
         if (src === null && dev !== 0) {
@@ -216,7 +238,7 @@ function lookup4(a: Arena, dst: Uint8Array, o: LookupOptions): Route {
   else if (mcast) type = RTN_MULTICAST
   else if (isZeronet(AF_INET, to)) return failed(EINVAL, AF_INET, dst)
   if (type === RTN_BROADCAST) r = 0
-  return found(a, AF_INET, to, type, dev, r, src)
+  return found(a, AF_INET, to, type, dev, r, src, hops)
 }
 
 /** ifindex of the device that an IPv4 address of ours belongs to (__ip_dev_find), 0 when it is not local. */
@@ -240,8 +262,9 @@ function lookup6(a: Arena, dst: Uint8Array, o: LookupOptions): Route {
     (isLinkLocal(AF_INET6, dst) || isMulticast(AF_INET6, dst))
   )
     oif = localIfindex(a, AF_INET6, src)
-  const r = match(a, AF_INET6, dst, oif, o.tos ?? 0)
-  if (r === 0) return failed(ENETUNREACH, AF_INET6, dst)
+  const hops = match(a, AF_INET6, dst, oif, o.tos ?? 0)
+  if (hops === 0) return failed(ENETUNREACH, AF_INET6, dst)
+  const r = hopFor(a, hops, src, dst, oif)
   let type = m[(r + ROUTE_TYPE) >> 2]
   const refused = errnoOf(type)
   if (refused !== 0) return failed(refused, AF_INET6, dst, type)
@@ -256,7 +279,7 @@ function lookup6(a: Arena, dst: Uint8Array, o: LookupOptions): Route {
     from = isAny(prefsrc) ? selectSource6(a, netdevIfindex(a, owner === 0 ? dev : owner), dst) : prefsrc
     if (from === null) return failed(ENETUNREACH, AF_INET6, dst)
   }
-  return found(a, AF_INET6, dst, type, dev, r, from)
+  return found(a, AF_INET6, dst, type, dev, r, from, hops)
 }
 
 /** What the routing table says of an address as the kernel asks of destinations and sources (inet_addr_type): RTN_*. */

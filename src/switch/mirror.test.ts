@@ -134,10 +134,14 @@ describe.skipIf(!able)('a kernel’s devices in the switch (needs root and ip)',
     ip('route replace 10.9.0.0/16 via 10.0.2.2 metric 7')
     await until(() => /via 10\.0\.2\.2 dev p2/.test(shown('ip', 'route', 'get', '10.9.1.1')), 'the replaced route')
     ip('route add 10.9.0.0/16 metric 3 nexthop via 10.0.1.2 nexthop via 10.0.2.2')
-    await until(
-      () => /via 10\.0\.1\.2 dev p1/.test(shown('ip', 'route', 'get', '10.9.1.1')),
-      'the first of several hops',
-    )
+    await until(() => /nexthop via 10\.0\.1\.2 dev p1 weight 1/.test(shown('ip', 'route', 'show')), 'several hops')
+    ip('route replace 10.9.0.0/16 metric 3 nexthop via 10.0.1.2 weight 3 nexthop via 10.0.2.2')
+    const all = Array.from({ length: 256 }, (_, i) => `10.9.1.${i}`)
+    const by = (dev: string): number =>
+      all.filter((dst) => shown('ip', 'route', 'get', dst).includes(` dev ${dev} `)).length
+    await until(() => by('p2') < 100, 'three parts of four by p1')
+    expect(by('p1') + by('p2')).toBe(256)
+    expect(Math.abs(by('p1') - 192)).toBeLessThan(40) // six times the standard deviation of 256 draws
     ip('link set p1 down')
     await until(() => /via 10\.0\.2\.2 dev p2/.test(shown('ip', 'route', 'get', '10.9.1.1')), 'the hop that is left')
     expect(netdevIsUp(sw.arena, p1)).toBe(false)

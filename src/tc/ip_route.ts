@@ -58,6 +58,7 @@ import {
   RTPROT_BOOT,
   type Rtmsg,
   rtmsg,
+  setRtnexthop,
 } from '../wire/rtm_route.ts'
 import { type Args, isPrefix } from './args.ts'
 import type { Command, ParseContext } from './command.ts'
@@ -343,8 +344,5 @@ function parseNexthop(args: Args, b: Builder, r: Rtmsg): void {
     else if (args.matches('realms')) b.attrU32(RTA_FLOW, number(args, 'realm', 0xffff))
     else break
   }
-  b.d.setUint16(at, b.at - at, true)
-  b.d.setUint8(at + 2, flags)
-  b.d.setUint8(at + 3, hops)
-  b.d.setUint32(at + 4, ifindex, true)
+  setRtnexthop(b, at, flags, hops, ifindex)
 }

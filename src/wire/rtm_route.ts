@@ -59,6 +59,14 @@ export const rtnhFlags = (d: DataView, o: number): number => d.getUint8(o + 2)
 export const rtnhHops = (d: DataView, o: number): number => d.getUint8(o + 3)
 export const rtnhIfindex = (d: DataView, o: number): number => d.getInt32(o + 4, true)
 
+/** Writes the header at `o`, where RTNEXTHOP_LEN bytes of room are, when the attributes behind it are there. */
+export function setRtnexthop(b: Builder, o: number, flags: number, hops: number, ifindex: number): void {
+  b.d.setUint16(o, b.at - o, true)
+  b.d.setUint8(o + 2, flags)
+  b.d.setUint8(o + 3, hops)
+  b.d.setInt32(o + 4, ifindex, true)
+}
+
 export const RTM_NEWROUTE = 24
 export const RTM_DELROUTE = 25
 export const RTM_GETROUTE = 26
