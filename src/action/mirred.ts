@@ -3,6 +3,7 @@
 // A packet that tunnel_key gave metadata in the same list and that goes out of an `external` tunnel device is a tunnel
 // destination of the flow: the fast program names its encap entry, the slow one the device.
 
+import type { Arena } from '../memory/arena.ts'
 import {
   ACT_CHAIN,
   ACT_CONTROL,
@@ -163,6 +164,19 @@ function encapRefused(m: Int32Array, tun: number, kind: number, r: OffloadRule):
   }
 }
 
+/** The ifindex that the instance's device had, 0 when that is still there. */
+export function goneDeviceOf(a: Arena, act: number): number {
+  const ifindex = a.m[(act + IFINDEX) >> 2]
+  return netdevByIndex(a, ifindex) === a.m[(act + DEV) >> 2] ? 0 : ifindex
+}
+
+/** Snapshots name devices that are gone, too: they make something of that ifindex first, and take it away at the end. */
+let namesGone = false
+/** From now on, on this thread, what is dumped names devices that are gone; or, as a kernel has it, does not. */
+export const nameGoneDevices = (on: boolean): void => {
+  namesGone = on
+}
+
 /** Does the instance send the packet away, rather than a copy? */
 export const isRedirect = (m: Int32Array, act: number): boolean => !isMirror(m[(act + EACTION) >> 2])
 
@@ -282,9 +296,8 @@ export const mirred: ActionKind = {
   dump(c, act, b) {
     const { m } = c.a
     const o = dumpParms(c, act, b, TCA_MIRRED_PARMS, 8)
-    const ifindex = m[(act + IFINDEX) >> 2]
     b.d.setInt32(o, m[(act + EACTION) >> 2], true)
-    b.d.setUint32(o + 4, netdevByIndex(c.a, ifindex) === m[(act + DEV) >> 2] ? ifindex : 0, true)
+    b.d.setUint32(o + 4, namesGone || goneDeviceOf(c.a, act) === 0 ? m[(act + IFINDEX) >> 2] : 0, true)
     dumpTm(c, act, b, TCA_MIRRED_TM)
   },
 }

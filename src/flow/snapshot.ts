@@ -11,6 +11,7 @@
 //
 // The caller keeps changes away (rtnl/journal.ts holds lock journal) and is an online RCU reader.
 
+import { goneDeviceOf, mirred, nameGoneDevices } from '../action/mirred.ts'
 import { ACT_BINDCNT, ACT_INDEX, ACT_REFCNT } from '../memory/layout/action.ts'
 import * as F from '../memory/layout/flow.ts'
 import {
@@ -48,8 +49,36 @@ const MAKE = NLM_F_REQUEST | NLM_F_CREATE | NLM_F_EXCL
 const HANDLE = 0xffff0000
 const b = new Builder(65536)
 
+/**
+ * Ifindexes of devices that actions send to and that are gone: rules outlive them. The reader of a snapshot has something of
+ * that ifindex before the actions come, and takes it away behind the filters.
+ */
+export function goneDevices(c: FlowContext): number[] {
+  const { m } = c.a
+  const gone = new Set<number>()
+  lockKind(m, mirred.id)
+  for (let index = 0; ; index++) {
+    const act = nextActionLocked(m, mirred.id, index)
+    if (act === 0) break
+    gone.add(goneDeviceOf(c.a, act))
+    index = m[(act + ACT_INDEX) >> 2] >>> 0
+  }
+  unlockKind(m, mirred.id)
+  gone.delete(0)
+  return [...gone]
+}
+
 /** All of them, one after the other; each is a copy of its own. */
 export function* flowSnapshot(c: FlowContext): Generator<Uint8Array, void> {
+  nameGoneDevices(true)
+  try {
+    yield* flowMessages(c)
+  } finally {
+    nameGoneDevices(false)
+  }
+}
+
+function* flowMessages(c: FlowContext): Generator<Uint8Array, void> {
   const { m } = c.a
   yield* qdiscs(c)
   yield* actions(c)

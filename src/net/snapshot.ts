@@ -76,10 +76,17 @@ const b = new Builder(4096)
 const inner = new Builder(1024)
 const MAKE = NLM_F_REQUEST | NLM_F_CREATE | NLM_F_EXCL
 
-/** All of them; each message is a copy of its own. */
-export function* netSnapshot(c: NetContext, ports: readonly PortBirth[]): Generator<Uint8Array, void> {
+/**
+ * All of them; each message is a copy of its own. `gone`: ifindexes of devices that are no more and that rules name: something
+ * is made in their places, and `removal` of each is to come behind the rules.
+ */
+export function* netSnapshot(
+  c: NetContext,
+  ports: readonly PortBirth[],
+  gone: readonly number[] = [],
+): Generator<Uint8Array, void> {
   const { a } = c
-  yield* links(c, ports)
+  yield* links(c, ports, gone)
   yield* addresses(a)
   yield* routes(a)
   const neighs: number[] = []
@@ -93,27 +100,37 @@ export function* netSnapshot(c: NetContext, ports: readonly PortBirth[]): Genera
  * All devices, by ifindex. The next one that is made gets the ifindex behind the one that was given out last: so that
  * device is the last to be made anew, and when it is gone it comes and goes.
  */
-function* links(c: NetContext, ports: readonly PortBirth[]): Generator<Uint8Array, void> {
+function* links(c: NetContext, ports: readonly PortBirth[], gone: readonly number[]): Generator<Uint8Array, void> {
   const { a } = c
   const last = netdevHint(a)
   for (let dev = nextNetdev(a, 0); dev !== 0; dev = nextNetdev(a, dev))
     if (netdevIfindex(a, dev) !== last) yield link(c, dev, ports)
+  for (const ifindex of gone) if (ifindex !== last) yield placeholder(`gone-${ifindex}`, ifindex)
   if (last === 0) return
   const dev = netdevByIndex(a, last)
   if (dev !== 0) {
     yield link(c, dev, ports)
     return
   }
+  yield placeholder('last-ifindex', last)
+  if (!gone.includes(last)) yield removal(last)
+}
+
+function placeholder(name: string, ifindex: number): Uint8Array {
   b.begin(L.RTM_NEWLINK, MAKE)
-  L.ifinfomsg(b, 0, 0, last, 0, 0)
-  b.attrStr(L.IFLA_IFNAME, 'last-ifindex')
+  L.ifinfomsg(b, 0, 0, ifindex, 0, 0)
+  b.attrStr(L.IFLA_IFNAME, name)
   const info = b.nest(L.IFLA_LINKINFO)
   b.attrStr(L.IFLA_INFO_KIND, 'dummy')
   b.nestEnd(info)
-  yield b.end()
+  return b.end()
+}
+
+/** A device goes. */
+export function removal(ifindex: number): Uint8Array {
   b.begin(L.RTM_DELLINK, NLM_F_REQUEST)
-  L.ifinfomsg(b, 0, 0, last, 0, 0)
-  yield b.end()
+  L.ifinfomsg(b, 0, 0, ifindex, 0, 0)
+  return b.end()
 }
 
 function* addresses(a: Arena): Generator<Uint8Array, void> {

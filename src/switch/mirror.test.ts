@@ -147,7 +147,10 @@ describe.skipIf(!able)('a kernel’s devices in the switch (needs root and ip)',
     expect(netdevIsUp(sw.arena, p1)).toBe(false)
     ip('link set p1 up')
     ip('addr del 10.0.2.1/24 dev p2')
-    await until(() => netdevIsUp(sw.arena, p1) && !/10\.0\.2\./.test(shown('ip', 'route', 'show')), 'p1 up, p2 without')
+    await until(
+      () => netdevIsUp(sw.arena, p1) && !/10\.0\.2\.0\/24/.test(shown('ip', 'route', 'show')),
+      'p1 up, p2 without',
+    )
     expect(() => shown('ip', 'addr', 'add', '1.2.3.4/24', 'dev', 'p1')).toThrow(/is the kernel's device/)
     // A route by a device that the switch does not see leads nowhere, and not to the default.
     ip('link add hidden type veth peer name other')

@@ -150,6 +150,30 @@ test('what a dump does not show: order of masks, equal keys, chains that only a 
   expect(flows.map((f) => Number(f.split(' ').at(-1))).filter((h) => h > 0)).toEqual([1, 3, 4, 2, 1, 8, 9, 1, 1, 1, 1])
 })
 
+test('rules that send to devices that are gone', () => {
+  const ports = portsOf(2)
+  const sw = make(ports)
+  must(
+    sw,
+    `
+    ip link add vxlan0 type vxlan external dstport 4789
+    ip link add d1 type dummy
+    qdisc add dev p0 clsact
+    filter add dev p0 ingress protocol ip pref 5 flower dst_ip 10.0.0.1 action mirred egress redirect dev d1
+    filter add dev p0 ingress protocol ip pref 6 flower action tunnel_key set src_ip 10.0.0.1 dst_ip 10.0.0.2 id 7 action mirred egress redirect dev vxlan0
+    actions add action mirred egress mirror dev d1 index 77
+    ip link del vxlan0
+    ip link del d1
+  `,
+  )
+  expect(execute(sw, 'tc filter show dev p0 ingress'.split(' '))).toContain('Egress Redirect to device if0')
+  expectSame(sw, ports)
+  // The next device has the number that it would have had.
+  const { sw: other } = again(sw, ports)
+  for (const one of [sw, other]) execute(one, 'ip link add d2 type dummy'.split(' '))
+  expect(other.devices.indexOf('d2')).toBe(sw.devices.indexOf('d2'))
+})
+
 test('u32 and fw: tables, links, marks', () => {
   const ports = portsOf(2)
   const sw = make(ports)

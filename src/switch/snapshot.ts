@@ -1,6 +1,7 @@
 // A whole switch as messages, and a switch from messages: what the journal's snapshot and its tail are made of.
 //
-//   snapshot   devices, addresses, routes, neighbours (net/snapshot.ts), then qdiscs … filters (flow/snapshot.ts)
+//   snapshot   devices, addresses, routes, neighbours (net/snapshot.ts), then qdiscs … filters (flow/snapshot.ts); of devices
+//              that are gone and that rules still name, something in their place before, which goes behind
 //   tail       requests, as they were done
 //
 // Not kept: what packets counted, when a rule was installed and last used, connections, held packets, and how far a
@@ -9,8 +10,8 @@
 
 import { exactKeyOf } from '../flow/dump_request.ts'
 import { beginRestore, endRestore } from '../flow/exact_key.ts'
-import { flowSnapshot, restoreChain } from '../flow/snapshot.ts'
-import { NetRestore, netSnapshot, type PortBirth } from '../net/snapshot.ts'
+import { flowSnapshot, goneDevices, restoreChain } from '../flow/snapshot.ts'
+import { NetRestore, netSnapshot, type PortBirth, removal } from '../net/snapshot.ts'
 import { attrBytes, msgFlags, msgType, NLM_F_NONREC, NLMSG_ERROR, parseError, viewOf } from '../wire/netlink.ts'
 import { NetlinkError } from '../wire/netlink_error.ts'
 import { RTM_DELACTION } from '../wire/tca_action.ts'
@@ -19,8 +20,10 @@ import { type Control, request } from './control.ts'
 
 /** The messages that make the switch as it is anew. `ports`: what its ports were made with. */
 export function* switchSnapshot(c: Control, ports: readonly PortBirth[]): Generator<Uint8Array, void> {
-  yield* netSnapshot(c.net, ports)
+  const gone = goneDevices(c.flow)
+  yield* netSnapshot(c.net, ports, gone)
   yield* flowSnapshot(c.flow)
+  for (const ifindex of gone) yield removal(ifindex)
 }
 
 /** A switch that was just made takes in a snapshot, then the requests behind it. */
