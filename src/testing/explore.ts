@@ -192,7 +192,11 @@ async function openRun(pool: Thread[], model: URL, name: string): Promise<Run> {
       if (state(t) === Control.ASLEEP) asleep.push(`thread ${t} on word ${ctl[Control.SLEEPS_ON + t]}`)
     }
     if (asleep.length > 0) return `asleep for ever: ${asleep.join(', ')}`
-    return scenario.check(m, memory)
+    try {
+      return scenario.check(m, memory)
+    } catch (e) {
+      return `check: ${(e as Error).stack}` // a failure like others: perhaps only of memory that was not put back
+    }
   }
 
   return {
