@@ -7,7 +7,7 @@ import { reserve } from '../memory/arena.ts'
 import { SUPER_GENERATION } from '../memory/layout/super.ts'
 import { busyWorld, counters, damagedFrame, type Left, SLOTS, slot, take } from './busy_world.fixture.ts'
 
-describe('the chip', { timeout: 60_000 }, () => {
+describe('the chip', { timeout: 180_000 }, () => {
   it('makes the same of a burst as of each packet alone', () => {
     const [short, long] = [busyWorld(), busyWorld()]
     const list = reserve(short.a, 256)
