@@ -130,6 +130,19 @@ test.each([
   }
 })
 
+test('hundreds of lists are known at once', { timeout: 60_000 }, () => {
+  let unknown = 0
+  for (const round of [0, 1, 2]) {
+    for (let n = 1; n <= 200; n++) {
+      const place = `pref 10 handle ${n + 1000 * round}`
+      const match = `src_ip 9.9.9.${round + 1} dst_ip 1.1.1.${n}`
+      w.tc(`tc filter add dev p0 ingress protocol ip ${place} flower ${match} ${encap(n, '10.0.1.9', 'redirect')}`)
+      if (round === 2 && known() === undefined) unknown++
+    }
+  }
+  expect(unknown).toBeLessThan(5)
+})
+
 test('a list of a filter with an estimator is read every time', () => {
   for (let handle = 1; handle <= 3; handle++) add(handle, `${REDIRECT} p2`)
   expect(known()).toBeDefined()

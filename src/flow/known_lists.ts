@@ -52,7 +52,8 @@ export interface KnownList {
   readonly outline: Outline
 }
 
-const PLACES = 1024
+/** Each hash has two places, the older list is given up. */
+const PLACES = 4096
 /** Longer lists are read every time. */
 const LONGEST = 2048
 
@@ -76,8 +77,9 @@ export class KnownLists {
     const last = this.#last
     if (last !== undefined && isSame(last, d, payload, bytes, clsFlags)) return last
     const hash = hashOf(d, payload, bytes, clsFlags)
-    const known = this.#lists[placeOf(hash)]
-    if (known !== undefined && isSame(known, d, payload, bytes, clsFlags)) {
+    for (let i = 0; i < 2; i++) {
+      const known = this.#lists[placeOf(hash) ^ i]
+      if (known === undefined || !isSame(known, d, payload, bytes, clsFlags)) continue
       this.#last = known
       return known
     }
@@ -108,12 +110,20 @@ export class KnownLists {
     const hash = this.#hash
     if (hash === 0) return
     const place = placeOf(hash)
-    if (this.#met[place] !== hash) this.#met[place] = hash
-    else this.#lists[place] = study(c, d, payload, clsFlags, acts, n, items)
+    if (this.#met[place] !== hash && this.#met[place ^ 1] !== hash) {
+      this.#met[place ^ 1] = this.#met[place]
+      this.#met[place] = hash
+      return
+    }
+    const known = study(c, d, payload, clsFlags, acts, n, items)
+    if (known === undefined) return
+    this.#lists[place ^ 1] = this.#lists[place]
+    this.#lists[place] = known
   }
 }
 
-const placeOf = (hash: number): number => (hash >>> 0) % PLACES
+/** The first of its two places: there stands the newer one. */
+const placeOf = (hash: number): number => ((hash >>> 0) % PLACES) & ~1
 
 /** Never 0. */
 function hashOf(d: DataView, payload: number, bytes: number, clsFlags: number): number {
@@ -122,7 +132,8 @@ function hashOf(d: DataView, payload: number, bytes: number, clsFlags: number): 
     h = Math.imul(h ^ d.getInt32(o, true), 0x9e3779b1)
     h ^= h >>> 15
   }
-  return h | 0x40000000
+  h = Math.imul(h, 0x85ebca6b)
+  return (h ^ (h >>> 13)) | 0x40000000
 }
 
 function isSame(k: KnownList, d: DataView, payload: number, bytes: number, clsFlags: number): boolean {
