@@ -25,6 +25,8 @@ interface Walk {
   readonly key: Uint8Array
   at: number
   steps: number
+  /** Where the network header is when there is a tag. */
+  readonly network: number
 }
 
 const be16 = (b: Uint8Array, o: number): number => (b[o] << 8) | b[o + 1]
@@ -47,21 +49,24 @@ function protocol(b: Uint8Array, o: number): number {
   return o + 4 <= b.length && be16(b, o + 2) === 0xffff ? ETH_P_802_3 : ETH_P_802_2
 }
 
-/** The key of a frame that came in by device `ifindex`. */
-export function referenceKey(frame: Uint8Array, ifindex: number): Uint8Array {
+/**
+ * The key of a frame that came in by device `ifindex`. `network`: where the network header of a tagged frame is; behind
+ * the first tag, unless an action pushed another one in front.
+ */
+export function referenceKey(frame: Uint8Array, ifindex: number, network = 18): Uint8Array {
   const key = new Uint8Array(K.KEY_SIZE_OPTS)
   new DataView(key.buffer).setUint32(K.KEY_INDEV, ifindex, true)
   if (frame.length < 14) return key
-  const w: Walk = { frame, key, at: 0, steps: 0 }
+  const w: Walk = { frame, key, at: 0, steps: 0, network }
   copy(w, K.KEY_ETH_DST, 0, 6)
   copy(w, K.KEY_ETH_SRC, 6, 6)
   w.at = 14
-  put16(key, K.KEY_N_PROTO, network(w, protocol(frame, 12), 0))
+  put16(key, K.KEY_N_PROTO, walk(w, protocol(frame, 12), 0))
   return key
 }
 
 /** Walks from a network header on; returns the protocol that the walk ended with. */
-function network(w: Walk, type: number, tags: number): number {
+function walk(w: Walk, type: number, tags: number): number {
   if (isVlan(type)) return vlan(w, type, tags)
   if (type === ETH_P_PPP_SES) return pppoe(w)
   if (type === ETH_P_MPLS_UC || type === ETH_P_MPLS_MC) labels(w)
@@ -81,8 +86,8 @@ function vlan(w: Walk, type: number, tags: number): number {
     put16(w.key, tags === 0 ? K.KEY_VLAN_ETH_TYPE : K.KEY_CVLAN_ETH_TYPE, next)
   }
   w.key[K.KEY_NUM_OF_VLANS] = tags + 1
-  w.at += 4
-  return step(w) ? network(w, next, tags + 1) : next
+  w.at = tags === 0 ? w.network : w.at + 4
+  return step(w) ? walk(w, next, tags + 1) : next
 }
 
 function pppoe(w: Walk): number {
@@ -100,7 +105,7 @@ function pppoe(w: Walk): number {
   put16(w.key, K.KEY_PPPOE_TYPE, ETH_P_PPP_SES)
   if (inside[ppp] === undefined) return ETH_P_PPP_SES
   w.at += size
-  return step(w) ? network(w, inside[ppp], 2) : inside[ppp]
+  return step(w) ? walk(w, inside[ppp], 2) : inside[ppp]
 }
 
 function labels(w: Walk): void {

@@ -249,7 +249,7 @@ export class SlowSwitch {
 
   /** The first rule of a chain that matches, of those with this preference or a later one. */
   #first(p: Packet, ifindex: number, chain: number, from: number): Installed | undefined {
-    const key = referenceKey(p.frame, ifindex)
+    const key = referenceKey(p.frame, ifindex, p.network)
     if (p.outer !== undefined) putOuter(key, p.outer)
     if (p.tracked !== undefined) putTracked(key, p.tracked)
     const prefs = [...new Set(this.#rules.filter((r) => r.rule.chain === chain).map((r) => r.rule.pref))]

@@ -34,6 +34,7 @@ import {
   isBare,
   innerProtocol,
   isVlan,
+  networkHeader,
   outerProtocol,
   VLAN_LEN,
 } from './frame.ts'
@@ -287,9 +288,11 @@ export function dissect(pkt: usize, key: usize, groups: u32): void {
         store<u16>(k, <u16>type, K.KEY_VLAN_TPID)
         store<u16>(key + (tags << 1), <u16>next, K.KEY_VLAN_ETH_TYPE)
       }
+      // Behind it stands the network header, wherever actions have left it: a tag that vlan push put into the frame is
+      // in front of it, and is read as if it stood there.
+      at = tags == 0 && !bare ? <i32>(networkHeader(pkt) - data) : at + <i32>VLAN_LEN
       tags++
       type = next
-      at += VLAN_LEN
       if (++headers > HEADERS_MAX) break
       continue
     } else if (type == BE_PPP_SES) {
