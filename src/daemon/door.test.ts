@@ -112,7 +112,7 @@ const quoted = (words: readonly string[]): string => words.map((w) => (/[\s'"]/.
 function still(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(still)
   if (value === null || typeof value !== 'object') return value
-  const moving = /^(stats|rule_hit|installed|last_used|first_used|ref|bind)$/
+  const moving = /^(stats|rule_hit|success|installed|last_used|first_used|ref|bind)$/
   return Object.fromEntries(Object.entries(value).flatMap(([k, v]) => (moving.test(k) ? [] : [[k, still(v)]])))
 }
 
