@@ -221,6 +221,8 @@ function mayBeWordless(errno: number, m: Uint8Array): boolean {
   const type = msgType(viewOf(m))
   // route get, of an address behind a blackhole, or from one that no packet may have.
   if (errno === EINVAL && type === RTM_GETROUTE) return true
+  // An average rate without an estimator beside it (tcf_police_init).
+  if (errno === EINVAL && Buffer.from(m).includes('police\0')) return true
   return (errno === EINVAL || errno === EOPNOTSUPP) && type === RTM_NEWTFILTER && refusesByFlags(m)
 }
 
