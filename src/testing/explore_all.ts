@@ -70,10 +70,13 @@ async function allJobs(): Promise<Job[]> {
   return jobs
 }
 
+/** Twins are a bound ahead: they end when they are caught, most of them soon. */
+const rank = (j: Job): number => j.at.bound - (isTwin(j) ? 1 : 0)
+
 /** Whose turn it is; undefined when all are done or somebody else's. */
 function nextJob(jobs: readonly Job[]): Job | undefined {
   const waiting = jobs.filter((j) => !j.done && !j.running)
-  return waiting.sort((x, y) => x.at.bound - y.at.bound || x.ms - y.ms)[0]
+  return waiting.sort((x, y) => rank(x) - rank(y) || x.ms - y.ms)[0]
 }
 
 /** A slice of one scenario, within one bound. */
