@@ -92,19 +92,14 @@ function vlan(w: Walk, type: number, tags: number): number {
 
 function pppoe(w: Walk): number {
   if (!has(w, 8) || be16(w.frame, w.at) !== 0x1100) return ETH_P_PPP_SES
-  let ppp = be16(w.frame, w.at + 6)
-  let size = 8
-  if (ppp & 0x100) {
-    ppp >>= 8
-    size = 7
-  }
+  const ppp = be16(w.frame, w.at + 6)
   const inside: Record<number, number> = { 33: ETH_P_IP, 87: ETH_P_IPV6, 641: ETH_P_MPLS_UC, 643: ETH_P_MPLS_MC }
   if (inside[ppp] === undefined && (ppp & 0x101) !== 1) return ETH_P_PPP_SES
   copy(w, K.KEY_PPPOE_SID, 2, 2)
   put16(w.key, K.KEY_PPP_PROTO, ppp)
   put16(w.key, K.KEY_PPPOE_TYPE, ETH_P_PPP_SES)
   if (inside[ppp] === undefined) return ETH_P_PPP_SES
-  w.at += size
+  w.at += 8
   return step(w) ? walk(w, inside[ppp], 2) : inside[ppp]
 }
 

@@ -298,13 +298,9 @@ export function dissect(pkt: usize, key: usize, groups: u32): void {
     } else if (type == BE_PPP_SES) {
       if (at + 8 > len || load<u16>(data + at) != 0x0011) break
       const sid = load<u16>(data + at, 2)
-      let ppp = <u32>bswap<u16>(load<u16>(data + at, 6))
-      if ((ppp & 0x100) != 0) {
-        ppp >>= 8
-        at += 7
-      } else {
-        at += 8
-      }
+      // A protocol field that was compressed to one byte does not come with PPPoE (RFC 2516, section 7).
+      const ppp = <u32>bswap<u16>(load<u16>(data + at, 6))
+      at += 8
       let next: u32 = 0
       if (ppp == 0x21) next = BE_IP
       else if (ppp == 0x57) next = BE_IPV6
