@@ -114,6 +114,7 @@ program
   .option('--http <path>', 'where to listen for HTTP (default: http.sock beside the other socket)')
   .option('--workers <n>', 'datapath threads (default: 1)', count(1, 16))
   .option('--control-workers <n>', 'threads that do requests (default: one less than there are cores)', count(1, 32))
+  .option('--busy-poll', 'datapath threads never sleep: the least delay, and a core each')
   .addHelpText(
     'after',
     `

@@ -13,6 +13,7 @@ export interface RunCommand {
   readonly http?: string
   readonly workers?: number
   readonly controlWorkers?: number
+  readonly busyPoll?: boolean
 }
 
 /** Read when it is there and no other is named. */
@@ -31,6 +32,7 @@ export async function run(o: RunCommand): Promise<number> {
       http: o.http ?? config.http,
       workers: o.workers ?? config.workers,
       controlWorkers: o.controlWorkers ?? config.controlWorkers,
+      busyPoll: o.busyPoll ?? config.busyPoll,
     }
   }
   const config = read()

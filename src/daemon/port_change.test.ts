@@ -35,7 +35,7 @@ const tc = (...words: string[]) => flowerbed('tc', '--socket', daemon.socket, ..
 const shown = async () => (await getTable<{ ports: PortRow[] }>(http, '/ports')).ports
 
 test('a port is added, has rules, and goes with them; its number is taken by the next', async () => {
-  expect(await port('add', 'p7', 'mtu', '1400', 'mac', '02:00:00:00:00:77')).toEqual({ status: 0, out: '', err: '' })
+  expect(await port('add', 'p7', 'mtu', '2000', 'mac', '02:00:00:00:00:77')).toEqual({ status: 0, out: '', err: '' })
   expect(await shown()).toMatchObject([
     { name: 'p0', port: 0 },
     { name: 'p1', port: 1 },
