@@ -68,7 +68,6 @@ export async function runStorm(o: StormOptions): Promise<StormReport> {
     'ip addr add 10.0.2.1/24 dev p2',
     'ip link add vxlan0 type vxlan external dstport 4789',
     'ip link set vxlan0 up',
-    'tc qdisc add dev p0 clsact',
   ])
     tc(line)
   reading(a, () => {
@@ -83,7 +82,9 @@ export async function runStorm(o: StormOptions): Promise<StormReport> {
     runWork(a, clock(s)())
   })
   reclaim(a)
+  // What the qdisc takes goes with it.
   const base = inUse(a)
+  tc('tc qdisc add dev p0 clsact')
 
   const here = new URL('./storm.stress.ts', import.meta.url)
   const following = onThreads<number>(here, 'events', 1, shared)
