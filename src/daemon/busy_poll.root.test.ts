@@ -2,11 +2,11 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, expect, test } from 'vitest'
-import { makeNamespace, removeNamespaces, whyNoNamespaces } from './netns.fixture.ts'
+import { makeNamespace, removeNamespaces, titled, whyNoNamespaces } from './netns.fixture.ts'
 import { type DaemonProcess, startProcessAt } from './process.fixture.ts'
 
 const skip = whyNoNamespaces()
-const title = (text: string): string => (skip === '' ? text : `${text} (skipped: ${skip})`)
+const title = titled(skip)
 const LOOKS = 50
 let daemon: DaemonProcess | undefined
 

@@ -5,11 +5,11 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, expect, test } from 'vitest'
-import { makeNamespace, removeNamespaces, veth, whyNoNamespaces } from './netns.fixture.ts'
+import { makeNamespace, removeNamespaces, titled, veth, whyNoNamespaces } from './netns.fixture.ts'
 import { startProcess } from './process.fixture.ts'
 
 const skip = whyNoNamespaces('setpriv')
-const title = (text: string): string => (skip === '' ? text : `${text} (skipped: ${skip})`)
+const title = titled(skip)
 const command = fileURLToPath(new URL('../../bin/flowerbed', import.meta.url))
 const dir = mkdtempSync(join(tmpdir(), 'flowerbed-capabilities-'))
 afterAll(() => {

@@ -4,10 +4,11 @@
 //                                        │
 //                                        └── BACK ──▶ main's session, for good: what was read and not done goes with it
 //
-// Ordinary is what this worker can do and answer at once. Main does what needs more: dumps of more than devices (a client may take its time
-// over them), changes that are the switch thread's, membership of groups, everything while somebody is in a group (he hears of
-// a change before its author has the answer) or while a journal is written (an answer waits for the disk), frames that come
-// in parts, and what is no frame. A client that does not take its answers is reported, and comes back when it has.
+// Ordinary is what this worker can do and answer at once. Main does what needs more: dumps of more than devices (a client may
+// take its time over them), changes that are the switch thread's, membership of groups, everything while somebody is in a
+// group (he hears of a change before its author has the answer) or while a journal is written (an answer waits for the
+// disk), frames that come in parts, and what is no frame. A client that does not take its answers is reported, and comes
+// back when it has.
 //
 // The answers to what one read has brought leave together. What the worker has in hand then is written down in words that
 // main can read, so that when the thread dies nothing is lost: what was begun is answered with EIO, the rest is done by main.
@@ -21,6 +22,7 @@ import { asksDump, pack, type Requester, receive, requestTypes } from '../rtnl/d
 import { FRAME_HEADER, FRAME_NETLINK, FRAME_PORT, frame } from '../rtnl/frame.ts'
 import { changesNet } from '../switch/control.ts'
 import { load, store } from '../sync/atomic.ts'
+import { viewOf } from '../wire/netlink.ts'
 import { isAnyListening } from './listening.ts'
 import * as P from './post.ts'
 
@@ -67,8 +69,6 @@ export function readHand(hand: Int32Array): InHand {
 
 /** Main: how many datagrams a thread has answered by itself. */
 export const handDone = (hand: Int32Array): number => load(hand, DONE) >>> 0
-
-const viewOf = (b: Uint8Array): DataView => new DataView(b.buffer, b.byteOffset, b.byteLength)
 
 interface Guest {
   readonly id: number

@@ -6,11 +6,11 @@ import { join } from 'node:path'
 import { afterEach, expect, test } from 'vitest'
 import { openClient } from '../rtnl/client.ts'
 import { FrontEnd } from './front_end.ts'
-import { makeNamespace, removeNamespaces, veth, whyNoNamespaces } from './netns.fixture.ts'
+import { makeNamespace, removeNamespaces, titled, veth, whyNoNamespaces } from './netns.fixture.ts'
 import { type DaemonProcess, startProcessAt } from './process.fixture.ts'
 
 const skip = whyNoNamespaces()
-const title = (text: string): string => (skip === '' ? text : `${text} (skipped: ${skip})`)
+const title = titled(skip)
 const patient = { timeout: 30_000, interval: 100 }
 const dir = mkdtempSync(join(tmpdir(), 'flowerbed-mirrored-'))
 let daemon: DaemonProcess | undefined

@@ -31,6 +31,12 @@ export function whyNoNamespaces(...programs: string[]): string {
   return status === 0 ? '' : `needs network namespaces (${stderr.trim()})`
 }
 
+/** The name of a test that is skipped for a reason says it. */
+export const titled =
+  (skip: string) =>
+  (text: string): string =>
+    skip === '' ? text : `${text} (skipped: ${skip})`
+
 /** A namespace with loopback up, without IPv6 traffic of its own making (no router solicitation, no duplicate detection). */
 export function makeNamespace(label: string): Namespace {
   const name = `fb${process.pid}${label}${number++}`

@@ -8,11 +8,11 @@ import { CLONE_NEWNET, setns, unshare } from '../sys/libc.ts'
 import { parseConfig } from './config.ts'
 import { type Daemon, startDaemon } from './daemon.ts'
 import { openLog } from './log.ts'
-import { whyNoNamespaces } from './netns.fixture.ts'
+import { titled, whyNoNamespaces } from './netns.fixture.ts'
 import type { NeighbourRow } from './tables/index.ts'
 
 const skip = whyNoNamespaces()
-const title = (text: string): string => (skip === '' ? text : `${text} (skipped: ${skip})`)
+const title = titled(skip)
 const patient = { timeout: 30_000, interval: 50 }
 const dir = mkdtempSync(join(tmpdir(), 'flowerbed-notifier-'))
 const before = openSync('/proc/thread-self/ns/net', 'r')

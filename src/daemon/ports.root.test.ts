@@ -15,14 +15,14 @@ import { SEAT_BURSTS, SEAT_TURNS } from './datapath_protocol.ts'
 import { FrontEnd } from './front_end.ts'
 import { change, getTable } from './http_client.ts'
 import { openLog } from './log.ts'
-import { makeNamespace, type Namespace, removeNamespaces, veth, whyNoNamespaces } from './netns.fixture.ts'
+import { makeNamespace, type Namespace, removeNamespaces, titled, veth, whyNoNamespaces } from './netns.fixture.ts'
 import { said } from './process.fixture.ts'
 import type { PortRow } from './tables/index.ts'
 
 const skip = whyNoNamespaces('ping')
 const command = fileURLToPath(new URL('../../bin/flowerbed', import.meta.url))
 const dir = mkdtempSync(join(tmpdir(), 'flowerbed-ports-'))
-const title = (text: string): string => (skip === '' ? text : `${text} (skipped: ${skip})`)
+const title = titled(skip)
 
 interface Running {
   readonly process: ChildProcess

@@ -3,11 +3,11 @@
 import { request } from 'node:http'
 import { dirname, join } from 'node:path'
 import { afterEach, describe, expect, test } from 'vitest'
-import { makeNamespace, type Namespace, removeNamespaces, whyNoNamespaces } from './netns.fixture.ts'
+import { makeNamespace, type Namespace, removeNamespaces, titled, whyNoNamespaces } from './netns.fixture.ts'
 import { type DaemonProcess, refusedProcess, startProcessAt } from './process.fixture.ts'
 
 const skip = whyNoNamespaces('ping')
-const title = (text: string): string => (skip === '' ? text : `${text} (skipped: ${skip})`)
+const title = titled(skip)
 const FLOWS = 16
 let daemon: DaemonProcess | undefined
 

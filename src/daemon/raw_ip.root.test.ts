@@ -3,10 +3,10 @@
 import { readFileSync } from 'node:fs'
 import { afterEach, expect, test } from 'vitest'
 import { endLiveWorld, type LiveWorld, makeLiveWorld, transfer } from './live_world.fixture.ts'
-import { type Namespace, whyNoNamespaces } from './netns.fixture.ts'
+import { type Namespace, titled, whyNoNamespaces } from './netns.fixture.ts'
 
 const skip = whyNoNamespaces('ping', 'ethtool')
-const title = (text: string): string => (skip === '' ? text : `${text} (skipped: ${skip})`)
+const title = titled(skip)
 let w: LiveWorld | undefined
 
 afterEach(async () => {

@@ -323,7 +323,7 @@ export interface Outline {
   readonly open: Int32Array
   readonly what: Int32Array
 }
-export const FOR_COUNTER = 0
+const FOR_COUNTER = 0
 const FOR_TUN = 1
 const FOR_OWN = FOR_TUN + ACTIONS_MAX
 const FOR_ENTRY = FOR_OWN + ACTIONS_MAX

@@ -16,7 +16,7 @@ import { alloc, free, TAG_ESTIMATOR } from '../memory/pool.ts'
 import { cas, load } from '../sync/atomic.ts'
 import { attrLen, type Builder, NLA_HDRLEN } from '../wire/netlink.ts'
 import { EINVAL, ERANGE, NetlinkError, POLICY_TEXT } from '../wire/netlink_error.ts'
-import { TC_ESTIMATOR_LEN, TCA_RATE } from '../wire/tcm.ts'
+import { putTcEstimator, TC_ESTIMATOR_LEN } from '../wire/tcm.ts'
 
 /** EST_ACT of one whose action is gone. */
 export const ENDED = -1
@@ -97,8 +97,6 @@ export function rateOfLocked(a: Arena, act: number): Rate | undefined {
 export function putRate(b: Builder, m: Int32Array, act: number): boolean {
   const est = m[(act + ACT_EST) >> 2]
   if (est === 0) return false
-  const o = b.attrRoom(TCA_RATE, TC_ESTIMATOR_LEN)
-  b.d.setInt8(o, m[(est + E.EST_INTERVAL_LOG) >> 2] - 2)
-  b.d.setUint8(o + 1, m[(est + E.EST_EWMA_LOG) >> 2])
+  putTcEstimator(b, m[(est + E.EST_INTERVAL_LOG) >> 2] - 2, m[(est + E.EST_EWMA_LOG) >> 2])
   return true
 }

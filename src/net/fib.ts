@@ -2,8 +2,8 @@
 // its source address and errors, is net/route.ts; this file keeps and finds.
 //
 // A route is an immutable struct. One with several next hops has a sibling for each but the first: a copy of the route, with
-// another hop, that is on no chain and lives as long as the first (multipath.ts chooses). Routes of one (table, family, prefix) hang together in one hash chain, best first:
-// greater tos, smaller metric, then age. Every table that lookups ask (local, main, default) has a count of its routes
+// another hop, that is on no chain and lives as long as the first (multipath.ts chooses). Routes of one (table, family,
+// prefix) hang together in one hash chain, best first: greater tos, smaller metric, then age. Every table that lookups ask (local, main, default) has a count of its routes
 // for each prefix length, so that a match tries only the lengths in use, longest first.
 //
 // Writers hold lock `fib`; a route is linked in or out with one store and freed after a grace period. Readers on any

@@ -4,7 +4,7 @@
 
 import { parseTime } from '../action/rate_text.ts'
 import type { Builder } from '../wire/netlink.ts'
-import { TC_ESTIMATOR_LEN, TCA_RATE } from '../wire/tcm.ts'
+import { putTcEstimator } from '../wire/tcm.ts'
 import type { Args } from './args.ts'
 
 /** Microseconds of the shortest interval. */
@@ -58,8 +58,5 @@ function setup(e: Estimator, interval: number, constant: number): boolean {
 
 /** Appends TCA_RATE, if there is an estimator. */
 export function putEstimator(b: Builder, e: Estimator): void {
-  if (e.ewmaLog === 0) return
-  const o = b.attrRoom(TCA_RATE, TC_ESTIMATOR_LEN)
-  b.d.setInt8(o, e.interval)
-  b.d.setUint8(o + 1, e.ewmaLog)
+  if (e.ewmaLog !== 0) putTcEstimator(b, e.interval, e.ewmaLog)
 }

@@ -84,6 +84,12 @@ export const TCA_EXT_WARN_MSG = 16
 
 /** TCA_RATE: struct tc_estimator { s8 interval; u8 ewma_log; } */
 export const TC_ESTIMATOR_LEN = 2
+/** Appends TCA_RATE. The interval is a second times 2 to `interval`. */
+export function putTcEstimator(b: Builder, interval: number, ewmaLog: number): void {
+  const o = b.attrRoom(TCA_RATE, TC_ESTIMATOR_LEN)
+  b.d.setInt8(o, interval)
+  b.d.setUint8(o + 1, ewmaLog)
+}
 
 /** TCA_DUMP_FLAGS: names and statistics only. */
 export const TCA_DUMP_FLAGS_TERSE = 1
